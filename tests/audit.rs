@@ -40,7 +40,7 @@ async fn rows_are_written_with_their_transition_and_form_a_chain() {
     assert_eq!((rows[0].previous.as_str(), rows[2].previous.as_str()), (rows[1].hash.as_str(), "0".repeat(64).as_str()));
     assert_eq!(store.audit(Some(3), 1).await.unwrap(), rows[1..2]);
     // Beside the agent that has it open, as the command line does it.
-    let expected = AuditVerdict { rows: 3, forgotten: 0, head: rows[0].hash.clone(), broken: None };
+    let expected = AuditVerdict { rows: 3, removed: 0, head: rows[0].hash.clone(), broken: None };
     assert_eq!((store.verify_audit().await.unwrap(), verdict(folder.path())), (expected.clone(), expected));
 }
 
@@ -150,10 +150,10 @@ async fn the_oldest_rows_go_beyond_a_bound_and_the_chain_says_so() {
     let verdict = verdict(folder.path());
     assert_eq!(verdict.broken, None);
     assert!((200_000..=201_000).contains(&verdict.rows), "{} rows", verdict.rows);
-    assert!(verdict.forgotten >= 9_000, "{} forgotten", verdict.forgotten);
+    assert!(verdict.removed >= 9_000, "{} removed", verdict.removed);
     // The same as if the agent had done it, but by somebody else.
     drop(store);
-    let through = verdict.forgotten + 50;
+    let through = verdict.removed + 50;
     database(folder.path())
         .execute_batch(&format!(
             "INSERT OR REPLACE INTO audit_ends SELECT 'start', seq, hash FROM audit WHERE seq = {through};

@@ -286,7 +286,7 @@ async fn the_demo_tells_of_each_trouble_until_it_is_over_and_ends_by_itself() ->
     let (code, shown) = demo.end().await;
     let shown = shown.join("\n");
     ensure!(code == Some(0), "{code:?}\n{shown}");
-    let (told, summary) = shown.split_once("what the receiver was told:\n").context(shown.clone())?;
+    let (told, summary) = shown.split_once("what the receiver got:\n").context(shown.clone())?;
     for (fault, rule) in [("lock pile-up", "lock-pile-up"), ("slow query", "statement-slow"), ("replica lag", "standby-replay-paused")] {
         let steps = [format!("cause  {fault}: "), format!(" {rule} {{"), format!("heal   {fault}"), format!(" {rule} {{")];
         let begins = ["cause", "firing", "heal", "resolved"];

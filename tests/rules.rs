@@ -293,7 +293,7 @@ async fn a_case_must_be_about_something_and_expect_something() {
         &said,
         &[
             "tests.toml:2:1: `case[0]`: the case expects nothing; write an [[case.expect]]",
-            "tests.toml:2:1: `case[0]`: what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\", \"database\" or \"agent\"",
+            "tests.toml:2:1: `case[0]`: the case has no subject; give the file a `[subject]` whose `kind` is \"postgres\", \"redis\", \"database\" or \"agent\"",
         ],
     );
     refused(&tested("plugin = \"threshold\"\ncase = []\n", &[]).await, &["tests.toml:2:8: `case`: there is none"]);

@@ -124,7 +124,10 @@ async fn a_silenced_alert_is_explained_survives_a_restart_and_is_told_when_the_s
         says(&agent, &["silence", "expire", silence.split(' ').nth(1).unwrap()]).await;
     }
     let explained = says(&agent, &["alerts", "explain", &many]).await;
-    assert!(explained.contains(&format!("Nobody was told.\n  `ops` does not hear of it: silenced by ann ({id}): we know")), "{explained}");
+    assert!(
+        explained.contains(&format!("No receiver was notified.\n  `ops` gets no message: silenced by ann ({id}): we know")),
+        "{explained}"
+    );
     assert!(explained.contains("1 {} -> ops: taken"), "{explained}");
     let listed = says(&agent, &["silence", "list"]).await;
     assert!(listed.starts_with(&format!("{id}  active")) && listed.contains("{rule=\"many\"}  ann: we know"), "{listed}");
@@ -136,7 +139,7 @@ async fn a_silenced_alert_is_explained_survives_a_restart_and_is_told_when_the_s
     stage.set_keys(0).await;
     stage.heard("many", 1, 1).await;
     let history = says(&agent, &["alerts", "history", &many]).await;
-    assert!(history.contains("ops: not told for now, silenced by ann") && history.contains("firing -> resolved"), "{history}");
+    assert!(history.contains("ops: not notified for now, silenced by ann") && history.contains("firing -> resolved"), "{history}");
     let listed = says(&agent, &["silence", "list"]).await;
     assert!(listed.contains(&format!("{id}  expired")), "{listed}");
     agent.stop().await;
@@ -154,7 +157,7 @@ async fn what_is_silenced_to_its_end_is_never_told_and_that_is_explained() {
     stage.heard("more", 1, 1).await;
     agent.wait_json("/api/alerts", |answer| answer["items"].as_array().unwrap().is_empty()).await;
     let explained = says(&agent, &["alerts", "explain", &many]).await;
-    assert!(explained.contains("Nobody was told.") && explained.contains("`ops` was never told of it: "), "{explained}");
+    assert!(explained.contains("No receiver was notified.") && explained.contains("`ops` was never notified: "), "{explained}");
     assert_eq!(stage.ops.received(|received| received.count("many")), Count::default());
     agent.stop().await;
 }
@@ -186,7 +189,7 @@ async fn alerts_of_one_group_are_told_in_one_message_after_their_wait() {
     let answer = agent.wait_json(&format!("/api/alerts/{many}"), waits).await;
     assert_eq!(answer["decision"]["receivers"][0]["group_size"], 3);
     let explained = says(&agent, &["alerts", "explain", &many]).await;
-    assert!(explained.contains("Nobody was told.\n  `ops` hears at") && explained.contains("of 3 alerts"), "{explained}");
+    assert!(explained.contains("No receiver was notified.\n  `ops` gets a message at") && explained.contains("of 3 alerts"), "{explained}");
     stage.heard("most", 1, 0).await;
     let told = stage.deliveries();
     assert_eq!((told.len(), told[0].alerts.len()), (1, 3));
@@ -203,7 +206,7 @@ async fn alerts_of_one_group_are_told_in_one_message_after_their_wait() {
     let last: Value = serde_json::from_slice(&stage.deliveries().last().unwrap().body).unwrap();
     assert_eq!(last["status"], "resolved");
     let explained = says(&agent, &["alerts", "explain", &many]).await;
-    assert!(explained.contains("Told: ops."), "{explained}");
+    assert!(explained.contains("Notified: ops."), "{explained}");
     agent.stop().await;
 }
 

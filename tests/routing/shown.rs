@@ -65,7 +65,7 @@ async fn what_was_told_of_an_earlier_incident_is_not_taken_for_this_one() {
     let many = fingerprint(&agent, "many").await;
     held(&agent, &many).await;
     let explained = says(&agent, &["alerts", "explain", &many]).await;
-    assert!(explained.contains("Nobody was told.\n  `ops` does not hear of it"), "{explained}");
+    assert!(explained.contains("No receiver was notified.\n  `ops` gets no message"), "{explained}");
     assert!(explained.contains("delivered"), "the messages about the earlier one are listed: {explained}");
     agent.stop().await;
 }

@@ -45,24 +45,24 @@ pub enum Command {
         #[arg(long)]
         no_files: bool,
     },
-    /// What the agent's role sees of each server, what it does not, and the grants that mend it
+    /// Show what the agent's role can and cannot read on each server, and the grants that are missing
     Doctor(DoctorArguments),
-    /// Open alerts: what is wrong, who was told of it, and why not
+    /// Open alerts: what is wrong, which receivers were notified, and why others were not
     #[command(subcommand)]
     Alerts(AlertsCommand),
-    /// Alerts that nobody shall hear of for a while
+    /// Silences: alerts that match one are sent to no receiver for a while
     #[command(subcommand)]
     Silence(SilenceCommand),
-    /// Whether messages arrive
+    /// Send a test message to a receiver
     #[command(subcommand)]
     Notify(NotifyCommand),
     /// Notifications that wait, were delivered, or were given up
     #[command(subcommand)]
     Outbox(OutboxCommand),
-    /// Look at plugin files
+    /// Inspect and test plugin files
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Look at the audit log in the state store of an agent, running or not
+    /// Print or verify the audit log in the state store of an agent, running or not
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Test rules on facts written as text
@@ -76,21 +76,21 @@ pub enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
-    /// Watch throw-away servers, a lively application and its troubles
+    /// Run the agent with temporary servers, an application and its faults
     Demo {
-        /// End by itself after this long, like 60s
+        /// Time after which the demo ends, such as 60s [default: until Ctrl-C]
         #[arg(long = "for", value_parser = humantime::parse_duration)]
         duration: Option<Duration>,
         /// Folder of PostgreSQL's programs [default: found on this machine]
         #[arg(long)]
         postgres_bin: Option<PathBuf>,
     },
-    /// Compile a plugin from standard input (what the agent starts itself)
+    /// Compile a plugin from standard input; only the agent itself runs this command
     #[command(name = compile::HELPER_COMMAND, hide = true)]
     InternalCompile {
         output: PathBuf,
         memory_max: u64,
-        /// For an engine without a pool
+        /// Compile for an engine that allocates memory on demand instead of from a pool
         #[arg(long)]
         on_demand: bool,
     },

@@ -1,4 +1,4 @@
-//! `pharos audit verify|list`: the audit log, read from the state store without its agent or beside it.
+//! `pharos audit verify|list`: the audit log, read from the state store whether its agent runs or not.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::store::{AuditRow, AuditVerdict, StoreReader};
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Look for rows that were edited, removed, moved or slipped in
+    /// Find rows that were edited, removed, moved or inserted
     Verify {
         /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
         #[arg(long)]
@@ -44,13 +44,13 @@ pub fn run(command: AuditCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn verify(config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let AuditVerdict { rows, forgotten, head, broken } = reader(config)?.verify_audit()?;
+    let AuditVerdict { rows, removed, head, broken } = reader(config)?.verify_audit()?;
     if let Some(broken) = broken {
         print(format_args!("broken at row {}: {}; the {rows} rows before it fit", broken.seq, broken.why));
         return Ok(ExitCode::from(exit::FAILED));
     }
-    let forgotten = if forgotten > 0 { format!(" (the first {forgotten} were forgotten by the agent, as it says)") } else { String::new() };
-    print(format_args!("ok: {rows} rows, each as it was written{forgotten}; the last hash is {head}"));
+    let removed = if removed > 0 { format!(" (the agent removed the first {removed} and recorded that)") } else { String::new() };
+    print(format_args!("ok: {rows} rows, each as it was written{removed}; the last hash is {head}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,6 +68,6 @@ fn line(AuditRow { seq, entry, .. }: &AuditRow) -> String {
         entry.subject,
         entry.action.stored_detail()
     );
-    // What came from elsewhere moves no cursor.
+    // Texts from elsewhere must not move the cursor of the terminal.
     text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }

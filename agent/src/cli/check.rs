@@ -1,4 +1,4 @@
-//! `pharos check`: everything that `pharos run` would refuse or could not use, found as `run` finds it.
+//! `pharos check`: reports everything that `pharos run` would refuse or could not use, and finds it in the same way.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -29,10 +29,10 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
     let FilesCheck { mistakes: mut files, mut notes } = if no_files { FilesCheck::default() } else { FilesCheck::of(&config) };
     let is_noted = files.iter().chain(&notes).any(|mistake| mistake.paths.iter().any(|path| path == DATA_DIR));
     if !no_files && !is_noted {
-        state(&config.agent.data_dir, &mut files, &mut notes);
+        check_data_dir(&config.agent.data_dir, &mut files, &mut notes);
     }
     mistakes.extend(files);
-    // A plugin of the user's own may have labels and rules of its own, so with one of them these are guesses.
+    // Plugins of the user may have labels and rules of their own, so with such a plugin these are notes and no mistakes.
     let unknown = config::labels::unknown(&config);
     if examination.only_shipped().await {
         mistakes.extend(unknown)
@@ -51,9 +51,9 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Adds why the agent would refuse to keep its state in a folder that is there. Where every user may write, no user of the agent changes
-/// that; where a group may, the agent's user can be of that group.
-fn state(dir: &Path, mistakes: &mut Vec<Mistake>, notes: &mut Vec<Mistake>) {
+/// Adds why the agent would refuse an existing data directory. The refusal is certain if every user may write there. If only a group may,
+/// it is a note, because the agent's user can be of that group.
+fn check_data_dir(dir: &Path, mistakes: &mut Vec<Mistake>, notes: &mut Vec<Mistake>) {
     const WRITABLE_BY_ALL: u32 = 0o002;
     let Ok(found) = std::fs::metadata(dir) else { return };
     let Err(err) = store::inspect(dir) else { return };

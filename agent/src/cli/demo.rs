@@ -1,4 +1,4 @@
-//! `pharos demo`: throw-away servers, an application, its troubles, and an agent that watches them.
+//! `pharos demo`: temporary servers, an application with faults, and an agent that monitors them.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -25,20 +25,20 @@ use crate::demo::schedule::Schedule;
 use crate::lifecycle::{Ending, Lifecycle};
 use crate::{config, telemetry};
 
-/// The agent's usual port; any other when that is taken.
+/// Address of the demo's API: the agent's usual port. If it is taken, the demo uses any free port.
 const LISTEN: &str = "127.0.0.1:9465";
 
-/// Lines that wait to be printed.
+/// Most lines that wait to be printed.
 const LINES_MAX: usize = 1_000;
 
-/// The troubles begin so late at most, whether plugins are compiled or not.
+/// Longest wait before the first fault begins, even if plugins are not compiled by then.
 const READY_MAX: Duration = Duration::from_secs(30);
 
-/// Time after the last fault for the last alerts to resolve and be delivered.
+/// Time after the last fault in which the last alerts resolve and are delivered.
 const EPILOGUE: Duration = Duration::from_secs(1);
 
 pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    // The folder outlives the agent, which would otherwise make it anew.
+    // The folder must outlive the agent, which would otherwise create it again.
     let folder = tempfile::Builder::new().prefix("pharos-demo-").tempdir()?;
     let show = Show {
         duration,
@@ -48,9 +48,9 @@ pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> a
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    // The stage outlives the agent as well, which would otherwise complain of servers that are gone.
+    // The servers must outlive the agent, which would otherwise raise alerts about servers that are gone.
     let mut stage = None;
-    // The first signal ends the demo, wherever it is: everything it started belongs to values that end with this function.
+    // The first signal ends the demo at any step: everything that it started belongs to values that end with this function.
     let outcome = tokio::select! {
         outcome = show.run(&mut stage) => outcome,
         () = interrupted() => Ok(()),
@@ -62,20 +62,21 @@ pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> a
     show.tasks.close();
     let _ = tokio::time::timeout(Duration::from_secs(5), show.tasks.wait()).await;
     outcome?;
-    anyhow::ensure!(ending != Ending::Failed, "a part of the agent ended unasked");
+    anyhow::ensure!(ending != Ending::Failed, "a part of the agent ended unexpectedly");
     Ok(ExitCode::SUCCESS)
 }
 
 /// A demo from its beginning to its end.
 struct Show {
-    /// None: until a signal.
+    /// Length of the demo. `None`: until a signal.
     duration: Option<Duration>,
     postgres_bin: Option<PathBuf>,
     /// Config, state and plugins of the agent.
     folder: PathBuf,
     lifecycle: Lifecycle,
-    /// Tasks of everything but the agent, and what ends them.
+    /// Tasks of everything but the agent.
     tasks: TaskTracker,
+    /// Ends these tasks.
     stop: CancellationToken,
 }
 
@@ -100,19 +101,19 @@ impl Show {
     }
 }
 
-/// Waits until everything was tried once: a trouble before anybody can judge it would go unseen.
+/// Waits until every part of the agent has been tried once. A fault before that would raise no alert.
 async fn ready(board: &Board) {
     while board.parts().iter().any(|part| part.state == PartHealth::Starting) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Everything that is watched, and who is told.
+/// The servers that are monitored, their application, and the receiver of the alerts.
 struct Stage {
     application: Application,
     receiver: Receiver,
     redis: RedisServer,
-    // The standby goes before its primary.
+    // Fields are dropped in this order, so the standby stops before its primary.
     standby: PostgresServer,
     primary: PostgresServer,
 }
@@ -180,10 +181,10 @@ fn summary(receiver: &Receiver) -> String {
     let count =
         |(name, count): (&String, &crate::demo::receiver::Count)| format!("  {name}: fired {}, resolved {}", count.firing, count.resolved);
     let counts: Vec<String> = receiver.received(|received| received.counts().iter().map(count).collect());
-    format!("\nwhat the receiver was told:\n{}", counts.join("\n"))
+    format!("\nwhat the receiver got:\n{}", counts.join("\n"))
 }
 
-/// Sends a line to the printer. Nothing is lost without one: then the demo is at its end.
+/// Sends a line to the task that prints. If that task is gone, the demo is at its end and the line is not needed.
 async fn send(lines: &mpsc::Sender<String>, line: String) {
     let _ = lines.send(line).await;
 }

@@ -1,4 +1,4 @@
-//! The command line. Only here is anything printed.
+//! The command line: the only room that prints.
 
 mod alerts;
 mod arguments;

@@ -1,4 +1,4 @@
-//! `pharos notify test RECEIVER`: whether messages arrive.
+//! `pharos notify test RECEIVER`: sends a test message and prints whether the receiver accepted it.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::api::receiver::{ReceiverTest, TestOutcome};
 
 #[derive(Debug, Subcommand)]
 pub enum NotifyCommand {
-    /// Send a message that says nothing but that it arrived
+    /// Send a test message to a receiver and print whether it was accepted
     Test {
         receiver: String,
         #[command(flatten)]

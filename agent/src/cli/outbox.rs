@@ -15,15 +15,15 @@ use crate::store::StoreReader;
 
 #[derive(Debug, Subcommand)]
 pub enum OutboxCommand {
-    /// List notifications, the youngest first
+    /// List notifications, newest first
     List {
-        /// Of this receiver alone
+        /// Only notifications for this receiver
         #[arg(long)]
         receiver: Option<String>,
-        /// waiting, sending, delivered or dead
+        /// Only notifications in this state: waiting, sending, delivered or dead
         #[arg(long)]
         state: Option<String>,
-        /// How many at most
+        /// Most notifications to list
         #[arg(long, default_value_t = 100)]
         limit: u32,
         #[arg(long)]
@@ -31,14 +31,14 @@ pub enum OutboxCommand {
         #[command(flatten)]
         reach: Reach,
     },
-    /// Try notifications again that were given up
+    /// Retry notifications that were given up
     Retry {
         #[command(flatten)]
         chosen: Chosen,
         #[command(flatten)]
         reach: Reach,
     },
-    /// Give up notifications that wait, and forget those that were given up
+    /// Give up notifications that wait, and remove those that were given up
     Drop {
         #[command(flatten)]
         chosen: Chosen,
@@ -47,16 +47,16 @@ pub enum OutboxCommand {
     },
 }
 
-/// Which notifications.
+/// The notifications that a command applies to. Given together, all conditions must hold.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
 pub struct Chosen {
-    /// By their numbers, as `outbox list` shows them
+    /// Numbers of the notifications, as `outbox list` shows them
     ids: Vec<u64>,
-    /// Those of this receiver
+    /// Only notifications for this receiver
     #[arg(long)]
     receiver: Option<String>,
-    /// All
+    /// All notifications
     #[arg(long)]
     all: bool,
 }

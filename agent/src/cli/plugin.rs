@@ -1,4 +1,4 @@
-//! `pharos plugin inspect|test`: what authors ask of a plugin file before an agent does.
+//! `pharos plugin inspect|test`: lets authors check a plugin file before an agent loads it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ pub enum PluginCommand {
         #[arg(long)]
         settings: Option<PathBuf>,
     },
-    /// Run an alert plugin on a recorded snapshot and print what it says
+    /// Run an alert plugin on a recorded snapshot and print what it reports
     Test {
         file: PathBuf,
         /// A snapshot recorded by `pharos snapshot`
@@ -83,7 +83,7 @@ async fn inspect(file: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nothing of a rule that does not wait.
+/// Text of a time of a rule, such as `; for 5m`. Empty if the time is zero.
 fn time(what: &str, time: Duration) -> String {
     if time.is_zero() { String::new() } else { format!("; {what} {}", humantime::format_duration(time)) }
 }
@@ -140,7 +140,7 @@ fn skipped_line(skipped: &Skipped) -> String {
     format!("skipped  {}: {}", skipped.rule, skipped.reason)
 }
 
-/// Loads a file with settings of a file of their own.
+/// Loads a plugin file with the settings of the file `settings`, or with none.
 async fn load(file: &Path, bytes: &Bytes, settings: Option<&Path>) -> anyhow::Result<LoadedPlugin> {
     let settings = match settings {
         Some(path) => {

@@ -41,10 +41,10 @@ pub fn main() -> ExitCode {
     code
 }
 
-/// A couple of threads are plenty: the agent waits most of its time, and shares its machine with a database.
+/// Threads of the async runtime. Two are enough: the agent waits most of its time, and may share its machine with a database.
 const WORKER_THREADS: usize = 2;
 
-/// Tasks that a drain left behind have this long to end. Longer would only delay the prompt.
+/// Time that unfinished tasks have to end after the command. A longer time would only delay the shell's prompt.
 const RUNTIME_END_MAX: Duration = Duration::from_millis(200);
 
 fn with_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {

@@ -1,4 +1,4 @@
-//! Where a running agent is reached, and with which token.
+//! Address and token with which a command reaches a running agent.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use crate::config::{self, Config};
 use crate::http::operator;
 use crate::store::StoreReader;
 
-/// Where the agent is.
+/// Options that name the agent to reach.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Reach {
     /// Config file of the agent [default: ./pharos.toml, then /etc/pharos/pharos.toml]
     #[arg(long)]
     pub config: Option<PathBuf>,
-    /// Address of its API, like http://127.0.0.1:9465 [default: as its config file says]
+    /// Address of the agent's API, such as http://127.0.0.1:9465 [default: http.listen in its config file]
     #[arg(long)]
     url: Option<Url>,
     /// File with a token [default: the environment variable PHAROS_TOKEN, then operator.token in the agent's data directory]
@@ -30,7 +30,7 @@ impl Reach {
     /// A client for that agent.
     pub fn client(&self) -> anyhow::Result<Client> {
         let (base, own) = match &self.url {
-            // The token of the agent on this machine is for no other one.
+            // The token of the agent on this machine must not be sent to another agent.
             Some(url) if url.scheme() == "http" => (url.clone(), None),
             Some(url) => bail!("--url {url}: the API of an agent begins with http://"),
             None => {
@@ -52,7 +52,7 @@ impl Reach {
         read: impl FnOnce(&StoreReader) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         match answer.await {
-            // A named address means an agent that runs there.
+            // With --url, the user means a running agent, so the store is not read instead.
             Err(err) if self.url.is_none() && matches!(err.downcast_ref(), Some(ClientError::Absent { .. })) => {
                 let config = config::load(&config::find(self.config.as_deref())?)?;
                 read(&StoreReader::open(&config.agent.data_dir)?)
@@ -62,11 +62,11 @@ impl Reach {
     }
 }
 
-/// Where the config lets the agent listen.
+/// Address of the API according to the config.
 fn address(config: &Config) -> anyhow::Result<Url> {
     let mut address: SocketAddr = config.http.address().map_err(anyhow::Error::msg)?;
     if address.port() == 0 {
-        bail!("http.listen takes any free port, so nobody knows which; name it with --url");
+        bail!("http.listen takes any free port, so the config does not show the address; name it with --url");
     }
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
@@ -74,7 +74,7 @@ fn address(config: &Config) -> anyhow::Result<Url> {
     Ok(Url::parse(&format!("http://{address}"))?)
 }
 
-/// The author of words: as named on the command line, else the user who runs it.
+/// The author of a silence or an acknowledgement: the name on the command line, else `$USER`.
 pub fn author(named: Option<String>) -> Option<String> {
     named.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
 }

@@ -1,9 +1,9 @@
-//! Plugins and options with which every agent of this binary starts.
+//! Shipped plugins and start options of every agent that this binary runs.
 
 use crate::agent::Options;
 use crate::plugin::{Shipped, embedded};
 
-/// Options with which `pharos run` and `pharos demo` start the agent.
+/// Start options of `pharos run` and `pharos demo`.
 pub fn options() -> anyhow::Result<Options> {
     Ok(Options { compile_helper: std::env::current_exe()?, shipped: shipped() })
 }

@@ -1,4 +1,4 @@
-//! `pharos silence add|list|expire`: alerts that nobody shall hear of for a while.
+//! `pharos silence add|list|expire`: alerts that match a silence are sent to no receiver for a while.
 
 use std::process::ExitCode;
 
@@ -13,30 +13,30 @@ use crate::api::silence::{AddedSilence, NewSilence, SilenceItem};
 
 #[derive(Debug, Subcommand)]
 pub enum SilenceCommand {
-    /// Hide alerts that match for a while
+    /// Add a silence: alerts that match it are sent to no receiver for a while
     Add {
-        /// Such as rule="lag", server!=db1, database=~"app.*"; all must hold
+        /// Matchers such as rule="lag", server!=db1, database=~"app.*"; all must hold
         #[arg(required = true)]
         matchers: Vec<String>,
-        /// How long, like 2h
+        /// Length of the silence, such as 2h
         #[arg(long = "for", value_parser = duration, required_unless_present = "ends", conflicts_with = "ends")]
         duration: Option<String>,
-        /// From when on, like 2026-11-25T22:00:00Z [default: now]
+        /// Start of the silence, such as 2026-11-25T22:00:00Z [default: now]
         #[arg(long)]
         starts: Option<String>,
-        /// Until when, instead of --for
+        /// End of the silence, instead of --for
         #[arg(long)]
         ends: Option<String>,
-        /// Why
+        /// Reason of the silence
         #[arg(long)]
         comment: String,
-        /// Who [default: the token's name, or $USER]
+        /// Author of the silence [default: the token's name, or $USER]
         #[arg(long)]
         author: Option<String>,
         #[command(flatten)]
         reach: Reach,
     },
-    /// List silences, those that are over included
+    /// List silences, including those that are over
     List {
         #[arg(long)]
         json: bool,
@@ -51,7 +51,7 @@ pub enum SilenceCommand {
     },
 }
 
-/// Checked here, so that the error names the option.
+/// Checks a duration, so that the error of a wrong one names the option.
 fn duration(text: &str) -> Result<String, humantime::DurationError> {
     humantime::parse_duration(text).map(|_| text.to_owned())
 }

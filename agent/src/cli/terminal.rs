@@ -1,4 +1,4 @@
-//! Everything that is printed. Names and texts of plugins and servers cannot move the terminal's cursor.
+//! Prints everything that commands print. Names and texts of plugins and servers cannot move the terminal's cursor.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::config::LoadError;
 
-/// Prints a line on standard output. A closed pipe is no reason to complain.
+/// Prints a line on standard output. A closed pipe is no error.
 pub fn print(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout().lock(), "{}", text::block(&line.to_string(), usize::MAX));
 }
@@ -20,7 +20,7 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints what a plugin wrote to standard error before it was stopped, with its lines, so that an author sees a traceback as it was.
+/// Prints what a plugin wrote to standard error before it was stopped. Line breaks stay, so that a traceback is readable.
 pub fn print_last_words(last_words: Option<&str>) {
     let Some(words) = last_words else { return };
     let mut out = std::io::stderr().lock();
@@ -30,7 +30,7 @@ pub fn print_last_words(last_words: Option<&str>) {
     }
 }
 
-/// Prints a note on standard error, beside what a script reads.
+/// Prints a note on standard error, so that scripts that read standard output do not get it.
 pub fn print_note(note: &str) {
     let _ = writeln!(std::io::stderr().lock(), "note: {note}");
 }
@@ -39,13 +39,13 @@ pub fn print_note(note: &str) {
 pub fn print_error(err: &anyhow::Error) {
     let mut out = std::io::stderr().lock();
     let _ = match err.downcast_ref::<LoadError>() {
-        // Its lines begin with the file's name, as editors like them.
+        // Each line begins with the file's name, so editors can jump to it; the prefix `pharos:` would prevent that.
         Some(load) => writeln!(out, "{load}"),
         None => writeln!(out, "pharos: {}", text::block(&chain(err.as_ref()), usize::MAX)),
     };
 }
 
-/// A text of an answer as a terminal may show it: what came from outside must not steer it.
+/// A text without the characters that steer a terminal. Every text from outside must go through this function.
 pub fn shown(text: &str) -> String {
     text.chars().map(|char| if steers(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
 }

@@ -1,4 +1,4 @@
-//! Plugin files loaded as the agent would, in a temporary folder and without a store.
+//! Loads plugin files as the agent would, but with a temporary folder and without a store.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,14 +18,14 @@ use crate::plugin::compile::Compiler;
 use crate::plugin::{Linkers, LoadError, LoadedPlugin, Loader, SettingsError, StateAccess, Ticker, digest, engine, folder, validate};
 use crate::telemetry::metrics::SelfMetrics;
 
-/// The longest that one call of a plugin may last.
+/// Longest wall time of one call of a plugin.
 const CALL_WALL: Duration = Duration::from_secs(60);
 
-/// Loads any number of plugins; what was compiled once is not compiled again.
+/// Loads plugins. Each file is compiled only once.
 pub struct Workbench {
     loader: Loader,
     ticker: Ticker,
-    /// Where compiled plugins are.
+    /// Folder of the compiled plugins, removed with this value.
     _folder: TempDir,
 }
 
@@ -38,7 +38,7 @@ impl Workbench {
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let folder = tempfile::tempdir()?;
-        // Pooled as in an agent, so that a call costs here what it costs there.
+        // Memory is pooled as in an agent, so that calls cost the same here.
         let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
         let ticker = Ticker::start(&engine, clock)?;
         let loader = Loader {
@@ -61,9 +61,9 @@ impl Workbench {
         &self.loader
     }
 
-    /// Loads a plugin with these settings, all of which must be right.
+    /// Loads a plugin with these settings. A wrong setting is an error.
     pub async fn load(&mut self, id: &str, bytes: &Bytes, settings: toml::Table) -> Result<LoadedPlugin, LoadError> {
-        // What it costs is its CPU time; the author's machine may be busy with other things.
+        // Only CPU time counts as cost, so wall time gets a wide limit: the author's machine may be busy with other things.
         let limits = LimitsConfig { wall: Some(CALL_WALL), ..LimitsConfig::default() };
         self.loader.plugins = BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]);
         let tried = self.loader.load(id, bytes, digest(bytes), &[]).await?;
@@ -74,7 +74,7 @@ impl Workbench {
     }
 }
 
-/// A plugin file, looked at as the agent looks at it first.
+/// Reads and inspects a plugin file, as the agent does before it compiles one.
 pub fn read_plugin(file: &Path) -> anyhow::Result<(Bytes, validate::Inspection)> {
     let bytes = folder::read(file)?;
     let inspection = validate::inspect(&bytes).with_context(|| file.display().to_string())?;

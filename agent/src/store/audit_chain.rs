@@ -34,7 +34,7 @@ pub struct AuditVerdict {
     /// The number of rows that were verified.
     pub rows: u64,
     /// The number of the last row that the agent removed; 0 if it removed none.
-    pub forgotten: u64,
+    pub removed: u64,
     /// The hash of the last valid row. A copy elsewhere reveals a forged chain.
     pub head: String,
     pub broken: Option<BrokenLink>,
@@ -171,7 +171,7 @@ pub(super) fn verify(connection: &Connection) -> rusqlite::Result<AuditVerdict> 
     let (start, end) = (start(connection)?, end(connection)?);
     let mut head = start;
     let mut recorded = Some(NOTHING.recorded());
-    let mut verdict = AuditVerdict { rows: 0, forgotten: start.seq, head: String::new(), broken: None };
+    let mut verdict = AuditVerdict { rows: 0, removed: start.seq, head: String::new(), broken: None };
     let mut query = connection.prepare("SELECT seq, previous, hash, at_ms, actor, action, subject, detail FROM audit ORDER BY seq")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {

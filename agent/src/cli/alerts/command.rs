@@ -17,7 +17,7 @@ use crate::cli::terminal::{print, print_json, shown};
 use crate::http::routes::alerts::history_item;
 use crate::store::StoreReader;
 
-/// Entries that are read of a stopped agent's store.
+/// Most entries that are read from the store of a stopped agent.
 const HISTORY_MAX: u32 = 200;
 
 #[derive(Debug, Subcommand)]
@@ -31,42 +31,42 @@ pub enum AlertsCommand {
     },
     /// Show what is wrong, why, and what to do: detail, cause, fix and evidence of an alert
     Show {
-        /// Its fingerprint, or how it begins
+        /// Fingerprint of the alert, or its first digits
         fingerprint: String,
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         reach: Reach,
     },
-    /// Explain who was told of an alert, who was not, and why
+    /// Explain which receivers were notified of an alert, which were not, and why
     Explain {
-        /// Its fingerprint, or how it begins
+        /// Fingerprint of the alert, or its first digits
         fingerprint: String,
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         reach: Reach,
     },
-    /// What happened to an alert, newest first; # numbers each time that it was wrong, over all alerts of the agent
+    /// List what happened to an alert, newest first; the number after # is the incident, counted over all alerts of the agent
     History {
-        /// Its fingerprint, or how it begins
+        /// Fingerprint of the alert, or its first digits
         fingerprint: String,
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         reach: Reach,
     },
-    /// Say that somebody takes care: nobody is reminded, until it ends or becomes graver
+    /// Acknowledge an alert: no receiver is reminded of it until it ends or becomes graver
     Ack {
-        /// Its fingerprint, or how that of an open one begins
+        /// Fingerprint of the alert, or its first digits if the alert is open
         fingerprint: String,
-        /// What is done
+        /// What is done about the alert
         #[arg(long, required_unless_present = "undo")]
         comment: Option<String>,
-        /// Who [default: the token's name, or $USER]
+        /// Name of the person who takes care of the alert [default: the token's name, or $USER]
         #[arg(long)]
         author: Option<String>,
-        /// Nobody takes care any more
+        /// Withdraw the acknowledgement
         #[arg(long)]
         undo: bool,
         #[command(flatten)]
@@ -77,7 +77,7 @@ pub enum AlertsCommand {
 pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
     match command {
         AlertsCommand::List { json, reach } => {
-            let alerts = open(&reach.client()?).await?;
+            let alerts = open_alerts(&reach.client()?).await?;
             match json {
                 true => print_json(&alerts)?,
                 false if alerts.items.is_empty() => print("no alerts"),
@@ -85,11 +85,11 @@ pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
             }
         }
         AlertsCommand::Show { fingerprint, json, reach } => {
-            let alert = whole(&reach.client()?, &fingerprint).await?.alert;
+            let alert = explanation(&reach.client()?, &fingerprint).await?.alert;
             if json { print_json(&alert)? } else { print(show::text(&alert)) }
         }
         AlertsCommand::Explain { fingerprint, json, reach } => {
-            let answer = whole(&reach.client()?, &fingerprint).await?;
+            let answer = explanation(&reach.client()?, &fingerprint).await?;
             if json { print_json(&answer)? } else { print(explain::text(&answer)) }
         }
         AlertsCommand::History { fingerprint, json, reach } => {
@@ -105,11 +105,11 @@ pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
                 Some(comment) => {
                     let new = NewAcknowledgement { author: author(named), comment };
                     let answer: Acknowledged = client.change(Method::PUT, &path, &new).await?;
-                    print(format_args!("{} takes care of {fingerprint}", shown(&answer.author)));
+                    print(format_args!("{} acknowledged {fingerprint}", shown(&answer.author)));
                 }
                 None => {
                     let _: Unacknowledged = client.change(Method::DELETE, &path, &EmptyBody {}).await?;
-                    print(format_args!("nobody takes care of {fingerprint} any more"));
+                    print(format_args!("{fingerprint} is no longer acknowledged"));
                 }
             }
         }
@@ -117,48 +117,48 @@ pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(client: &Client) -> anyhow::Result<List<AlertItem>> {
+async fn open_alerts(client: &Client) -> anyhow::Result<List<AlertItem>> {
     Ok(client.get("/api/alerts", &AlertsQuery::default()).await?)
 }
 
-async fn whole(client: &Client, fingerprint: &str) -> anyhow::Result<AlertExplanation> {
-    check(fingerprint)?;
+async fn explanation(client: &Client, fingerprint: &str) -> anyhow::Result<AlertExplanation> {
+    check_digits(fingerprint)?;
     Ok(client.get(&format!("/api/alerts/{fingerprint}"), &()).await?)
 }
 
 /// The history in the running agent, or in the store of a stopped one.
 async fn history(fingerprint: &str, reach: &Reach) -> anyhow::Result<Vec<HistoryItem>> {
     let client = reach.client()?;
-    let answer = async { Ok(whole(&client, fingerprint).await?.history) };
+    let answer = async { Ok(explanation(&client, fingerprint).await?.history) };
     let read = |store: &StoreReader| {
-        let meant = store.fingerprints(fingerprint, HISTORY_MAX)?;
-        if meant.len() > 1 {
-            bail!("{} alerts have fingerprints that begin with `{fingerprint}`: {}; give more of it", meant.len(), meant.join(", "));
+        let matching = store.fingerprints(fingerprint, HISTORY_MAX)?;
+        if matching.len() > 1 {
+            bail!("{} alerts have fingerprints that begin with `{fingerprint}`: {}; give more digits", matching.len(), matching.join(", "));
         }
-        let fingerprint = meant.first().map_or(fingerprint, String::as_str);
+        let fingerprint = matching.first().map_or(fingerprint, String::as_str);
         Ok(store.alert_history(fingerprint, HISTORY_MAX)?.iter().map(history_item).collect())
     };
     reach.ask_or_read(answer, read).await
 }
 
-fn check(begins: &str) -> anyhow::Result<()> {
-    if begins.is_empty() || !begins.bytes().all(|byte| byte.is_ascii_hexdigit()) || begins.len() > Fingerprint::DIGITS {
-        bail!("`{begins}` is no fingerprint; `pharos alerts list` shows those of open alerts");
+fn check_digits(prefix: &str) -> anyhow::Result<()> {
+    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) || prefix.len() > Fingerprint::DIGITS {
+        bail!("`{prefix}` is no fingerprint; `pharos alerts list` shows those of open alerts");
     }
     Ok(())
 }
 
-/// The fingerprint that is meant: all of its digits, or the first ones of an alert that is open.
-async fn complete(client: &Client, begins: &str) -> anyhow::Result<String> {
-    check(begins)?;
-    if begins.len() == Fingerprint::DIGITS {
-        return Ok(begins.to_owned());
+/// Completes a fingerprint. Fewer than all digits must be the first digits of exactly one open alert.
+async fn complete(client: &Client, prefix: &str) -> anyhow::Result<String> {
+    check_digits(prefix)?;
+    if prefix.len() == Fingerprint::DIGITS {
+        return Ok(prefix.to_owned());
     }
-    let begins_so = |alert: &AlertItem| alert.fingerprint.starts_with(&begins.to_ascii_lowercase());
-    let meant: Vec<AlertItem> = open(client).await?.items.into_iter().filter(begins_so).collect();
-    match meant.as_slice() {
+    let matches = |alert: &AlertItem| alert.fingerprint.starts_with(&prefix.to_ascii_lowercase());
+    let matching: Vec<AlertItem> = open_alerts(client).await?.items.into_iter().filter(matches).collect();
+    match matching.as_slice() {
         [one] => Ok(one.fingerprint.clone()),
-        [] => bail!("no open alert has a fingerprint that begins with `{begins}`"),
-        _ => bail!("{} open alerts have fingerprints that begin with `{begins}`; give more of it", meant.len()),
+        [] => bail!("no open alert has a fingerprint that begins with `{prefix}`"),
+        _ => bail!("{} open alerts have fingerprints that begin with `{prefix}`; give more digits", matching.len()),
     }
 }

@@ -17,13 +17,13 @@ pub fn text(answer: &AlertExplanation) -> String {
         ("value", alert.value.map(shown_number)),
         ("raises at", alert.raise_at.map(shown_number)),
         ("clears at", alert.clear_at.map(shown_number)),
-        ("stands still", alert.frozen.as_deref().map(shown)),
+        ("not judged", alert.frozen.as_deref().map(shown)),
         (
             "acknowledged",
             alert
                 .acknowledgement
                 .as_ref()
-                .map(|words| format!("{} at {}: {}", shown(&words.author), shown(&words.at.0), shown(&words.comment))),
+                .map(|given| format!("{} at {}: {}", shown(&given.author), shown(&given.at.0), shown(&given.comment))),
         ),
     ];
     for (name, fact) in facts.into_iter().filter_map(|(name, fact)| Some((name, fact?))) {
@@ -35,11 +35,11 @@ pub fn text(answer: &AlertExplanation) -> String {
     section(&mut out, "receivers", decision.receivers.iter().map(|receiver| line::receiver(receiver, is_reminded)));
     section(&mut out, "silences that match", decision.silences.iter().map(line::silence));
     section(&mut out, "notifications", notifications.iter().map(outbox::line));
-    section(&mut out, "history, newest first; the same # is the same time that it was wrong", history.iter().map(line::history));
+    section(&mut out, "history, newest first; the same # is the same incident", history.iter().map(line::history));
     out.trim_end().to_owned()
 }
 
-/// Nothing where there are no lines.
+/// Writes a title with its lines. Writes nothing if there are no lines.
 fn section(out: &mut String, title: &str, lines: impl Iterator<Item = String>) {
     let mut lines = lines.peekable();
     if lines.peek().is_some() {

@@ -13,7 +13,7 @@ use crate::cli::terminal::{shown, shown_list};
 pub fn alert(alert: &AlertItem) -> String {
     let is_over = matches!(alert.state, AlertState::Resolved | AlertState::Inactive);
     let notes = [
-        (alert.frozen.is_some() && !is_over, "stands still"),
+        (alert.frozen.is_some() && !is_over, "not judged"),
         (alert.flapping_since.is_some(), "flaps"),
         (alert.acknowledgement.is_some(), "acknowledged"),
         (!alert.silenced_by.is_empty(), "silenced"),
@@ -38,18 +38,18 @@ pub fn route(route: &RouteDecision) -> String {
     format!("{} {{{}}} -> {}: {taken}", route.number, shown_list(&route.matchers, ","), shown(&route.receiver))
 }
 
-/// A receiver. No receiver is reminded of an acknowledged alert.
+/// The line of a receiver. `is_reminded` is false for an acknowledged alert, of which no receiver is reminded.
 pub fn receiver(receiver: &ReceiverDecision, is_reminded: bool) -> String {
     let mut line = format!("{}: ", shown(&receiver.receiver));
     let _ = match &receiver.told {
-        None => write!(line, "not told yet"),
+        None => write!(line, "not notified yet"),
         Some(told) => write!(line, "a message was made at {}, {}", shown(&told.at.0), told.severity),
     };
     if let Some(why) = &receiver.held {
         let _ = write!(line, "; held: {}", shown(why));
     }
     if let Some(at) = &receiver.due_at {
-        let _ = write!(line, "; its group is told at {}", shown(&at.0));
+        let _ = write!(line, "; its group is notified at {}", shown(&at.0));
     }
     if let Some(ms) = receiver.repeats_in_ms.filter(|_| is_reminded) {
         let _ = write!(line, "; reminded in {}", humantime::format_duration(Duration::from_secs(ms / 1_000)));
@@ -67,7 +67,7 @@ pub fn silence(silence: &SilenceDecision) -> String {
 pub fn history(entry: &HistoryItem) -> String {
     match entry {
         HistoryItem::Withheld(withheld) => {
-            let how = if withheld.for_good { "never told" } else { "not told for now" };
+            let how = if withheld.for_good { "never notified" } else { "not notified for now" };
             let [at, receiver, why] = [&withheld.at.0, &withheld.receiver, &withheld.why].map(|text| shown(text));
             format!("{at}  #{}  {receiver}: {how}, {why}", withheld.incident)
         }

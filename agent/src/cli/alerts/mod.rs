@@ -1,4 +1,4 @@
-//! `pharos alerts`: what is wrong, who was notified of it, and why not.
+//! `pharos alerts`: what is wrong, which receivers were notified, and why others were not.
 
 mod command;
 mod explain;

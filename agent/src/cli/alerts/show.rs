@@ -21,11 +21,11 @@ pub fn text(alert: &AlertItem) -> String {
     let evidence: Vec<String> = evidence.collect();
     block(&mut out, "Evidence", evidence.iter().map(String::as_str));
     block(&mut out, "Runbook", shown(alert.runbook.as_deref().unwrap_or_default()).lines());
-    let _ = write!(out, "\nWho was told of it: pharos alerts explain {}", shown(&alert.fingerprint));
+    let _ = write!(out, "\nWhich receivers were notified: pharos alerts explain {}", shown(&alert.fingerprint));
     out
 }
 
-/// Nothing where there are no lines.
+/// Writes a heading with its lines. Writes nothing if there are no lines.
 fn block<'a>(out: &mut String, heading: &str, lines: impl Iterator<Item = &'a str>) {
     let mut lines = lines.peekable();
     if lines.peek().is_some() {
@@ -36,12 +36,12 @@ fn block<'a>(out: &mut String, heading: &str, lines: impl Iterator<Item = &'a st
     }
 }
 
-/// Name and text of what is known, in the order of reading.
+/// Name and text of each fact that the alert has, in the order of printing.
 fn facts(alert: &AlertItem) -> Vec<(&'static str, String)> {
     let labels: Vec<String> = alert.labels.iter().map(|(name, value)| format!("{}={}", shown(name), shown(value))).collect();
     let frozen_since = alert.frozen_since.as_ref().map(|since| shown(&since.0)).unwrap_or_default();
-    let acknowledged = |words: &crate::api::alert::AcknowledgementItem| {
-        format!("by {} at {}: {}", shown(&words.author), shown(&words.at.0), shown(&words.comment))
+    let acknowledged = |given: &crate::api::alert::AcknowledgementItem| {
+        format!("by {} at {}: {}", shown(&given.author), shown(&given.at.0), shown(&given.comment))
     };
     let all = [
         ("State", Some(format!("{}, {} since {}", alert.severity, alert.state, shown(&alert.since.0)))),
@@ -118,7 +118,7 @@ pub mod tests {
               waiting: 3 sessions
               xmin: 12 min old
 
-            Who was told of it: pharos alerts explain 3f2a000000000001"#]]
+            Which receivers were notified: pharos alerts explain 3f2a000000000001"#]]
         .assert_eq(&text(&alert()));
     }
 }

@@ -1,4 +1,4 @@
-//! Whether people were notified of an incident, and if not, why: the answer in one sentence, then its reasons.
+//! One sentence on whether receivers were notified of an incident, then the reasons why some were not.
 
 use std::collections::BTreeSet;
 
@@ -11,31 +11,31 @@ use crate::cli::terminal::shown;
 
 pub fn verdict(answer: &AlertExplanation) -> String {
     let (alert, decision) = (&answer.alert, &answer.decision);
-    // What was sent of the alert last week is no answer to whether anybody knows that it is wrong again.
+    // Notifications about an earlier incident do not count: they do not report that the alert is wrong again.
     let notifications: Vec<&NotificationItem> = answer.notifications.iter().filter(|row| row.incident == alert.incident).collect();
     let delivered = notifications.iter().filter(|row| row.state == OutboxState::Delivered);
-    let told: BTreeSet<String> = delivered.map(|row| shown(&row.receiver)).collect();
-    // The agent remembers that it made a message; whether that arrived, only the store knows, which keeps the newest.
+    let notified: BTreeSet<String> = delivered.map(|row| shown(&row.receiver)).collect();
+    // The agent remembers that it made a message. Only the store has the delivery, and it retains only the newest rows.
     let is_unknown =
         |receiver: &&ReceiverDecision| receiver.told.is_some() && !notifications.iter().any(|row| row.receiver == receiver.receiver);
     let mut why: Vec<String> = Vec::new();
     for receiver in &decision.receivers {
         why.extend(Some(receiver).filter(is_unknown).and_then(unknown_delivery));
-        why.extend(coming(receiver));
+        why.extend(next_message(receiver));
     }
     why.extend(notifications.iter().filter_map(|row| trouble(row)));
-    why.extend(answer.history.iter().filter(|entry| entry.incident() == Some(alert.incident)).filter_map(never_told));
+    why.extend(answer.history.iter().filter(|entry| entry.incident() == Some(alert.incident)).filter_map(never_notified));
     if alert.state == AlertState::Pending {
-        why.push("it is pending: its rule asks to wait before anybody is told".to_owned());
+        why.push("it is pending: its rule waits before receivers are notified".to_owned());
     } else if decision.routes.iter().all(|route| !route.taken) && decision.receivers.is_empty() {
         why.push("no route takes it".to_owned());
     }
-    let told = match told.is_empty() {
+    let answer = match notified.is_empty() {
         true if decision.receivers.iter().any(|receiver| is_unknown(&receiver)) => "No delivery is stored any more.".to_owned(),
-        true => "Nobody was told.".to_owned(),
-        false => format!("Told: {}.", told.into_iter().collect::<Vec<_>>().join(", ")),
+        true => "No receiver was notified.".to_owned(),
+        false => format!("Notified: {}.", notified.into_iter().collect::<Vec<_>>().join(", ")),
     };
-    why.iter().fold(told, |text, why| format!("{text}\n  {why}"))
+    why.iter().fold(answer, |text, why| format!("{text}\n  {why}"))
 }
 
 fn unknown_delivery(receiver: &ReceiverDecision) -> Option<String> {
@@ -43,12 +43,12 @@ fn unknown_delivery(receiver: &ReceiverDecision) -> Option<String> {
     Some(format!("a message to `{name}` was made at {at}; how it ended is no longer stored"))
 }
 
-/// The next message to a receiver, or what holds it back.
-fn coming(receiver: &ReceiverDecision) -> Option<String> {
+/// When the receiver gets its next message, or what holds that message back.
+fn next_message(receiver: &ReceiverDecision) -> Option<String> {
     let name = shown(&receiver.receiver);
     match (&receiver.held, &receiver.due_at) {
-        (Some(why), _) => Some(format!("`{name}` does not hear of it: {}", shown(why))),
-        (None, Some(at)) => Some(format!("`{name}` hears at {}, with its group", shown(&at.0))),
+        (Some(why), _) => Some(format!("`{name}` gets no message: {}", shown(why))),
+        (None, Some(at)) => Some(format!("`{name}` gets a message at {}, with its group", shown(&at.0))),
         (None, None) => None,
     }
 }
@@ -68,10 +68,10 @@ fn trouble(row: &NotificationItem) -> Option<String> {
     }
 }
 
-fn never_told(entry: &HistoryItem) -> Option<String> {
+fn never_notified(entry: &HistoryItem) -> Option<String> {
     match entry {
         HistoryItem::Withheld(withheld) if withheld.for_good => {
-            Some(format!("`{}` was never told of it: {}", shown(&withheld.receiver), shown(&withheld.why)))
+            Some(format!("`{}` was never notified: {}", shown(&withheld.receiver), shown(&withheld.why)))
         }
         _ => None,
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_longer_stored_is_called_neither_told_nor_untold() {
+    fn a_delivery_that_is_no_longer_stored_is_called_unknown() {
         let told = ToldItem { at: Timestamp("2026-11-30T10:00:00Z".to_owned()), severity: Severity::Critical, flapping: false };
         let receiver = ReceiverDecision {
             receiver: "ops".to_owned(),
@@ -128,8 +128,8 @@ mod tests {
         let unknown = "a message to `ops` was made at 2026-11-30T10:00:00Z; how it ended is no longer stored";
         assert_eq!(with(Vec::new()), format!("No delivery is stored any more.\n  {unknown}"));
         let other = notification("dba", OutboxState::Delivered, None, None);
-        assert_eq!(with(vec![other]), format!("Told: dba.\n  {unknown}"));
+        assert_eq!(with(vec![other]), format!("Notified: dba.\n  {unknown}"));
         let dead = notification("ops", OutboxState::Dead, Some("rejected"), Some("status 404"));
-        assert_eq!(with(vec![dead]), "Nobody was told.\n  `ops` was not reached, and #1 was given up (rejected): status 404");
+        assert_eq!(with(vec![dead]), "No receiver was notified.\n  `ops` was not reached, and #1 was given up (rejected): status 404");
     }
 }

@@ -1,4 +1,4 @@
-//! `pharos doctor`: which servers are examined, what is printed of them, and the exit code.
+//! `pharos doctor`: chooses the servers to examine, prints the report and returns the exit code.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ pub struct DoctorArguments {
 }
 
 impl DoctorArguments {
-    fn asks_for(&self, id: &str, database: &str) -> bool {
+    fn selects(&self, id: &str, database: &str) -> bool {
         self.server.as_ref().is_none_or(|server| is_named(id, server)) && self.database.as_ref().is_none_or(|name| name == database)
     }
 }
@@ -45,16 +45,16 @@ pub async fn run(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
     let known: Vec<String> = all.subjects().into_iter().map(|subject| subject.id).collect();
     let clock = Clock::start();
     let mut servers = Vec::new();
-    for source in all.postgres.into_iter().filter(|source| arguments.asks_for(&source.id(), &source.database)) {
+    for source in all.postgres.into_iter().filter(|source| arguments.selects(&source.id(), &source.database)) {
         servers.push(examine::postgres(source, clock).await);
     }
-    for source in all.redis.into_iter().filter(|source| arguments.asks_for(&source.id(), &source.database)) {
+    for source in all.redis.into_iter().filter(|source| arguments.selects(&source.id(), &source.database)) {
         servers.push(examine::redis(source, clock).await);
     }
-    // What hangs is left behind when the command ends.
+    // Tasks that hang do not delay the end of the command.
     lifecycle.soft().cancel();
     if servers.is_empty() && !known.is_empty() {
-        bail!("no server is meant by that; configured are: {}", known.join(", "));
+        bail!("no server has this id or belongs to this database; configured are: {}", known.join(", "));
     }
     let report = Report { ok: servers.iter().all(|server| server.ok), servers };
     match arguments.json {

@@ -1,4 +1,4 @@
-//! One server: connect, run every collector once, visit every datname, and ask what the role lacks.
+//! Examines one server: connects, runs every collector once, visits every datname, and reads which rights the role lacks.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
     let is_elsewhere = session.is_elsewhere();
     if is_elsewhere {
         let why =
-            format!("`{}`, the datname of the URL, gives no session; the server was asked through another one", source.access.datname());
+            format!("`{}`, the datname of the URL, gives no session; the server was read through another one", source.access.datname());
         report.caveat = Some(report.caveat.take().map_or(why.clone(), |caveat| format!("{why}; {caveat}")));
     }
     report.role = Some(session.role().to_owned());
@@ -38,12 +38,12 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
         Ok(()) => privileges::of_server(&session).await,
         Err(err) => Err(err),
     };
-    // Where the extension has to be, nobody could look.
+    // This session is in another datname, so it cannot see whether the extension is in the datname that needs it.
     let lacks = lacks.map(|lacks| if is_elsewhere { lacks.without_extension() } else { lacks });
     let visits = Visits::of(&outcomes);
     let lacks = lacks.inspect_err(|err| report.parts.push(failed(privileges::PART, None, err))).ok();
     let needs = lacks.as_ref().map(|lacks| lacks.needs.clone()).unwrap_or_default();
-    // The report on the visits is told by its rows, one for each datname.
+    // The part `visits` is left out: its rows are reported instead, one for each datname.
     let of_server = outcomes.iter().filter(|outcome| outcome.part != PartId::Visits && !visits.include(outcome.part));
     report.parts.extend(of_server.map(|outcome| report_part(outcome, &needs)));
     if let Some(lacks) = lacks {
@@ -55,12 +55,12 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
     Ok(())
 }
 
-/// Asks in every datname what is lacking there, one session at a time, and puts that beside what the visits said.
+/// Reads in every datname which rights are missing there, and adds that to the results of the visits. Uses one session at a time.
 async fn visit_all(source: &PostgresSource, server: &ServerLacks, visits: &Visits, report: &mut ServerReport) -> Vec<Datname> {
     let mut datnames = Vec::new();
     for KnownDatname { name, is_escaped, may_connect } in &server.datnames {
         if *is_escaped {
-            // The visits say why; a script could not name it.
+            // The visits report why. A script cannot contain such a name.
             report.parts.extend(visits.parts(name, &[]));
             continue;
         }
@@ -89,7 +89,7 @@ async fn lacks_in(source: &PostgresSource, datname: &str) -> Result<DatnameLacks
     privileges::of_datname(&session).await
 }
 
-/// What the visitor said of each part in each datname.
+/// Results of the visits: one for each part in each datname.
 struct Visits {
     rows: Vec<Visit>,
 }
@@ -116,13 +116,13 @@ impl Visits {
         self.rows.iter().any(|visit| visit.part == part)
     }
 
-    /// Datnames that were to be visited and are none of these.
+    /// Datnames of the visits that are not in this list.
     fn others(&self, datnames: &[KnownDatname]) -> BTreeSet<&str> {
         let names = self.rows.iter().map(|visit| visit.datname.as_str());
         names.filter(|name| !datnames.iter().any(|datname| datname.name == *name)).collect()
     }
 
-    /// The parts in one datname: those that were visited, and those that would lack something.
+    /// Reports on the parts in one datname: the visited ones, and those for which something is missing.
     fn parts(&self, datname: &str, lacking: &[Need]) -> Vec<PartReport> {
         let visited = self.rows.iter().filter(|visit| visit.datname == datname);
         let mut parts: Vec<PartReport> = visited
@@ -157,7 +157,7 @@ fn visit(table: &Table, row: usize) -> Option<Visit> {
     Some(Visit { part: PartId::named(part?)?, datname: datname?.to_owned(), state, reason, why, has_cure })
 }
 
-/// What came of one part of the server, in the light of what the role lacks.
+/// Reports the result of one part of the server, with what is missing for it.
 fn report_part(outcome: &Outcome, lacking: &[Need]) -> PartReport {
     let Outcome { part, result } = outcome;
     let (state, why) = match result {

@@ -1,6 +1,6 @@
-//! `pharos doctor`: what the agent sees of each server with the role it has, what it does not see, and the grants that mend it.
+//! `pharos doctor`: what the agent's role can and cannot read on each server, and the grants that are missing.
 //!
-//! The command asks the servers itself, so it can be run before an agent and beside one.
+//! The command connects to the servers itself, so it can run before an agent is started and beside a running agent.
 
 mod command;
 mod examine;

@@ -1,4 +1,4 @@
-//! A report for a terminal of 80 columns.
+//! Formats a report for a terminal of 80 columns.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::report::{PartReport, Report, ServerReport};
 use pharos_model::subject::SubjectKind;
 
 const COLUMNS: usize = 80;
-/// The longest state, and some air.
+/// Columns for the state: the longest state and a gap.
 const STATE: usize = 13;
 
 pub fn text(report: &Report) -> String {
@@ -14,7 +14,8 @@ pub fn text(report: &Report) -> String {
     for server in &report.servers {
         server_text(&mut out, server);
     }
-    let scripts: Vec<&ServerReport> = report.servers.iter().filter(|server| server.script.is_some() && !is_told(server, report)).collect();
+    let scripts: Vec<&ServerReport> =
+        report.servers.iter().filter(|server| server.script.is_some() && !gets_script_from_primary(server, report)).collect();
     for server in &scripts {
         let rule = format!("-- {} {} ", server.kind, server.id);
         let _ = writeln!(out, "{rule}{}", "-".repeat(COLUMNS.saturating_sub(rule.chars().count())));
@@ -24,13 +25,13 @@ pub fn text(report: &Report) -> String {
         (true, _) if report.servers.is_empty() => writeln!(out, "no servers are configured"),
         (true, _) => writeln!(out, "nothing is missing"),
         (false, true) => writeln!(out, "-- something is missing, see above"),
-        (false, false) => writeln!(out, "-- something is missing: run the above, then ask again"),
+        (false, false) => writeln!(out, "-- something is missing: run the script above, then this command again"),
     };
     out
 }
 
-/// Whether the script of a standby comes to it from a primary that has one as well.
-fn is_told(server: &ServerReport, report: &Report) -> bool {
+/// Whether the server is a standby whose primary has a script too: grants on the primary are replicated to it.
+fn gets_script_from_primary(server: &ServerReport, report: &Report) -> bool {
     let is_primary = |other: &ServerReport| other.standby == Some(false) && other.database == server.database && other.role == server.role;
     server.standby == Some(true) && report.servers.iter().any(|other| is_primary(other) && other.script.is_some())
 }
@@ -48,12 +49,12 @@ fn server_text(out: &mut String, server: &ServerReport) {
     }
     let (of_server, in_datnames): (Vec<&PartReport>, Vec<&PartReport>) = server.parts.iter().partition(|part| part.datname.is_none());
     parts_text(out, &of_server);
-    // Datnames of which the same is to be said, together.
+    // Datnames with equal reports are printed together.
     let mut groups: Vec<(Vec<&str>, Vec<&PartReport>)> = Vec::new();
     for parts in in_datnames.chunk_by(|one, other| one.datname == other.datname) {
         let datname = parts[0].datname.as_deref().unwrap_or_default();
-        let says_the_same = |known: &[&PartReport]| known.iter().map(said).eq(parts.iter().map(said));
-        match groups.iter_mut().find(|(_, known)| says_the_same(known)) {
+        let is_equal = |known: &[&PartReport]| known.iter().map(printed).eq(parts.iter().map(printed));
+        match groups.iter_mut().find(|(_, known)| is_equal(known)) {
             Some((datnames, _)) => datnames.push(datname),
             None => groups.push((vec![datname], parts.to_vec())),
         }
@@ -65,11 +66,12 @@ fn server_text(out: &mut String, server: &ServerReport) {
     out.push('\n');
 }
 
-fn said<'a>(part: &&'a PartReport) -> (&'a str, &'static str, &'a [String]) {
+/// Everything that is printed of a part.
+fn printed<'a>(part: &&'a PartReport) -> (&'a str, &'static str, &'a [String]) {
     (part.part.as_str(), part.word(), &part.why)
 }
 
-/// A line for each state and reason, with the parts of which it is said.
+/// Writes a line for each state and reason, with the parts to which they apply.
 fn parts_text(out: &mut String, parts: &[&PartReport]) {
     let mut lines: Vec<(&str, &[String], Vec<&str>)> = Vec::new();
     for part in parts {
@@ -86,7 +88,7 @@ fn parts_text(out: &mut String, parts: &[&PartReport]) {
 
 /// `PostgreSQL 17.2, primary, as pharos in datname app`
 fn identity(server: &ServerReport) -> String {
-    let mut text = format!("{} {}", server.kind.product(), server.version.as_deref().unwrap_or("of a version it does not tell"));
+    let mut text = format!("{} {}", server.kind.product(), server.version.as_deref().unwrap_or("of unknown version"));
     if let Some(standby) = server.standby {
         text.push_str(match (&server.kind, standby) {
             (_, false) => ", primary",
@@ -101,7 +103,7 @@ fn identity(server: &ServerReport) -> String {
     text
 }
 
-/// Writes `text` after `head`, further lines below its beginning.
+/// Writes `text` after `head`. Further lines are indented to the column where the text begins.
 fn hanging(out: &mut String, head: &str, text: &str) {
     let indent = head.chars().count();
     let mut line = head.to_owned();
@@ -122,7 +124,7 @@ fn hanging(out: &mut String, head: &str, text: &str) {
     let _ = writeln!(out, "{}", line.trim_end());
 }
 
-/// A name of the server's, without what a terminal would obey.
+/// A name from the server, without control characters that would steer the terminal.
 fn shown(name: &str) -> String {
     name.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
 }

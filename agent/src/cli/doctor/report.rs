@@ -1,4 +1,4 @@
-//! What was found, as values: printed by `print`, or as JSON as they are.
+//! The report as values. `print` formats it for people; `--json` serializes it as it is.
 
 use pharos_model::postgres::privilege::{Need, without};
 use pharos_model::snapshot::{FailureReason, PartId};
@@ -21,20 +21,20 @@ pub struct ServerReport {
     /// The `[[database]]` or `[[redis]]` that names it.
     pub database: String,
     pub ok: bool,
-    /// Why there was no session.
+    /// Why there was no session. `None`: there was one.
     pub refused: Option<Refused>,
     pub version: Option<String>,
-    /// What should be known of this version.
+    /// A warning about this version or this session.
     pub caveat: Option<String>,
-    /// The role whose rights hold.
+    /// The role whose rights are in force.
     pub role: Option<String>,
-    /// The role that logged in, where a preset (`ALTER ROLE ... SET role`) made it another one.
+    /// The role that logged in, if a preset (`ALTER ROLE ... SET role`) replaced it by another role.
     pub login: Option<String>,
-    /// Of the session: the one in the URL.
+    /// Datname of the session.
     pub datname: Option<String>,
     pub standby: Option<bool>,
     pub parts: Vec<PartReport>,
-    /// What mends it all, for psql and a superuser.
+    /// SQL that grants everything that is missing, for psql and a superuser.
     pub script: Option<String>,
 }
 
@@ -65,28 +65,28 @@ pub struct Refused {
     pub why: String,
 }
 
-/// One part of a server's facts, in one datname where it is read in each.
+/// One part of a server's facts. A part that is read in every datname has a report for each.
 #[derive(Debug, Serialize)]
 pub struct PartReport {
     pub part: PartId,
     pub datname: Option<String>,
     pub state: State,
-    /// Why it is not `ok`: `privilege` where the role lacks a right, else the reason in the agent's metrics; null where the part does not
+    /// Why the part is not `ok`: `privilege` if the role lacks a right, else the reason in the agent's metrics. Null if the part did not
     /// fail.
     pub reason: Option<FailureReason>,
-    /// What is so, as sentences; empty where all is well.
+    /// The reasons as sentences. Empty if nothing is wrong.
     pub why: Vec<String>,
-    /// Whether somebody could mend it.
+    /// Whether an administrator could add what is missing.
     #[serde(skip)]
     is_missing: bool,
 }
 
-/// What a part does not see.
+/// Everything that is missing for one part.
 #[derive(Debug, Default)]
 pub struct Lack {
-    /// As sentences.
+    /// What is missing, as sentences.
     why: Vec<String>,
-    /// Whether the role lacks a right for it.
+    /// Whether the role lacks a right that the part needs.
     is_of_role: bool,
 }
 
@@ -99,19 +99,19 @@ impl Lack {
 }
 
 impl PartReport {
-    /// `reason` is that of a failure, `lack` what is not seen of the part.
+    /// Builds the report of a part. `reason` is that of a failure, `lack` is what is missing for the part.
     pub fn new(part: PartId, datname: Option<&str>, (state, reason): (State, Option<FailureReason>), why: Vec<String>, lack: Lack) -> Self {
         let Lack { why: missing, is_of_role } = lack;
         let lacks_right = is_of_role && (state != State::Failed || reason.is_none());
         let reason = if lacks_right { Some(FailureReason::Privilege) } else { reason };
         let state = if state == State::Ok && !missing.is_empty() { State::Reduced } else { state };
-        // What a version does not offer is nobody's to mend.
+        // An administrator cannot add what the server's version does not offer.
         let is_missing = match state {
             State::Ok => false,
             State::Reduced | State::Failed => true,
             State::Unsupported => !missing.is_empty(),
         };
-        // A part that gives nothing has said why.
+        // A part that failed has given its reason already.
         let why = if why.is_empty() { missing } else { why };
         Self { part, datname: datname.map(ToOwned::to_owned), state, reason, why, is_missing }
     }
@@ -122,7 +122,7 @@ impl PartReport {
         if self.state == State::Unsupported && lacks_right { "no right" } else { self.state.word() }
     }
 
-    /// What can be cured is missing, even where the role lacks nothing.
+    /// Counts a part as missing if it has a cure, even if the role lacks no right.
     pub fn curable(mut self, has_cure: bool) -> Self {
         self.is_missing |= has_cure;
         self
@@ -130,7 +130,7 @@ impl PartReport {
 }
 
 impl ServerReport {
-    /// All was looked at.
+    /// Sets `ok` once everything was examined.
     pub fn conclude(mut self) -> Self {
         self.ok = self.refused.is_none() && self.script.is_none() && !self.parts.iter().any(|part| part.is_missing);
         self
@@ -141,9 +141,9 @@ impl ServerReport {
 #[serde(rename_all = "lowercase")]
 pub enum State {
     Ok,
-    /// It answers, and what comes back is less than there is.
+    /// The part was read, but it lacks some facts.
     Reduced,
-    /// The server or the role does not offer it.
+    /// The server or the role does not offer the part.
     Unsupported,
     Failed,
 }
@@ -163,8 +163,8 @@ impl State {
 mod tests {
     use super::*;
 
-    /// The word and the reason of a part in this state, whose role and server lack this.
-    fn said(part: PartId, outcome: (State, Option<FailureReason>), needs: &[Need]) -> (&'static str, Option<FailureReason>, bool) {
+    /// Word and reason of a part with this outcome, and whether something is missing, if the role and the server lack `needs`.
+    fn reported(part: PartId, outcome: (State, Option<FailureReason>), needs: &[Need]) -> (&'static str, Option<FailureReason>, bool) {
         let report = PartReport::new(part, None, outcome, Vec::new(), Lack::of(part, needs));
         (report.word(), report.reason, report.is_missing)
     }
@@ -175,17 +175,17 @@ mod tests {
         let no_right = Some(FailureReason::Privilege);
         // A role with pg_monitor, on a server without the extension.
         for need in [Need::StatementsExtension, Need::StatementsLibrary] {
-            assert_eq!(said(PartId::Statements, unsupported, &[need]), ("unsupported", Some(FailureReason::Unsupported), true));
-            assert_eq!(said(PartId::Statements, unsupported, &[need, Need::Stats]), ("no right", no_right, true), "both are missing");
+            assert_eq!(reported(PartId::Statements, unsupported, &[need]), ("unsupported", Some(FailureReason::Unsupported), true));
+            assert_eq!(reported(PartId::Statements, unsupported, &[need, Need::Stats]), ("no right", no_right, true), "both are missing");
         }
-        assert_eq!(said(PartId::Statements, unsupported, &[Need::StatementsSchema]), ("no right", no_right, true));
+        assert_eq!(reported(PartId::Statements, unsupported, &[Need::StatementsSchema]), ("no right", no_right, true));
         for (part, need) in [(PartId::Activity, Need::Activities), (PartId::Tables, Need::Counts)] {
-            assert_eq!(said(part, (State::Ok, None), &[need]), ("reduced", None, true));
+            assert_eq!(reported(part, (State::Ok, None), &[need]), ("reduced", None, true));
         }
-        assert_eq!(said(PartId::Activity, (State::Ok, None), &[Need::Activities, Need::Stats]), ("reduced", no_right, true));
-        assert_eq!(said(PartId::Activity, (State::Ok, None), &[Need::StatementsExtension]), ("ok", None, false), "not of this part");
+        assert_eq!(reported(PartId::Activity, (State::Ok, None), &[Need::Activities, Need::Stats]), ("reduced", no_right, true));
+        assert_eq!(reported(PartId::Activity, (State::Ok, None), &[Need::StatementsExtension]), ("ok", None, false), "not of this part");
         assert_eq!(
-            said(PartId::Activity, (State::Failed, Some(FailureReason::Timeout)), &[Need::Stats]),
+            reported(PartId::Activity, (State::Failed, Some(FailureReason::Timeout)), &[Need::Stats]),
             ("failed", Some(FailureReason::Timeout), true)
         );
     }

@@ -1,4 +1,4 @@
-//! Collects everything that is wrong with a file of cases, each mistake with its place.
+//! Collects the mistakes in a file of cases, each with its place.
 
 use std::ops::Range;
 use std::path::Path;
@@ -9,7 +9,7 @@ use pharos_model::rule_case::TICKS_MAX;
 use crate::config::problem::{Problem, position};
 use crate::config::shape::Places;
 
-/// Collects what is wrong with a file.
+/// Collects the mistakes in one file.
 pub struct Check<'a> {
     pub(super) text: &'a str,
     pub(super) places: Places,
@@ -18,7 +18,7 @@ pub struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Something is wrong with the value at this path.
+    /// Records a mistake in the value at this path.
     pub fn report(&mut self, path: &str, message: impl std::fmt::Display) {
         self.problems.push(Problem { place: self.places.find(path), message: format!("`{path}`: {message}") });
     }
@@ -32,7 +32,7 @@ impl Check<'_> {
         self.places.find(path)
     }
 
-    /// The tick at this time. A time between two ticks would be judged at neither.
+    /// The tick at this time. Reports a time between two ticks, since no snapshot is judged there.
     pub fn tick(&mut self, path: &str, at: Duration, interval: Duration) -> u32 {
         let ticks = at.as_nanos() / interval.as_nanos().max(1);
         let Some(tick) = u32::try_from(ticks).ok().filter(|tick| *tick <= TICKS_MAX) else {

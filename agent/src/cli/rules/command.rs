@@ -1,4 +1,4 @@
-//! `pharos rules test`: the files that are read, the cases that are played, and the exit code.
+//! `pharos rules test`: reads the files, plays their cases and returns the exit code.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -96,11 +96,11 @@ pub const SHAPE: Shape = Shape::Table(&[
     required("case", Shape::List(&CASE)),
 ]);
 
-/// The whole file. What it says of subject, interval and settings holds for every case that says nothing else.
+/// The whole file. Its subject, interval and settings apply to every case that does not set its own.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SuiteTable {
-    /// The id of a shipped one, or a path ending in `.wasm`.
+    /// Id of a shipped plugin, or a path that ends in `.wasm`.
     pub plugin: String,
     #[serde(default)]
     pub subject: SubjectTable,
@@ -130,9 +130,9 @@ pub struct CaseTable {
     pub interval: Option<Duration>,
     #[serde(default)]
     pub settings: toml::Table,
-    /// File that `pharos snapshot` recorded.
+    /// Path of a file that `pharos snapshot` recorded.
     pub snapshot: Option<String>,
-    /// Whether it is `up` or `down`, tick by tick.
+    /// Whether the server is `up` or `down`, tick by tick.
     pub server: Option<String>,
     #[serde(default)]
     pub restarts: Vec<humantime_serde::Serde<Duration>>,
@@ -179,18 +179,18 @@ pub struct PartTable {
     pub why: Option<String>,
 }
 
-/// A table of facts, which a plugin pulls in columns.
+/// A table of facts, which a plugin reads column by column.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FactsTable {
     pub name: String,
-    /// The part that carries it. The catalogue knows the part, so that a case may leave the key out.
+    /// The part that has the table. A case may leave it out, since the catalogue has it.
     pub part: Option<String>,
     #[serde(default, with = "humantime_serde")]
     pub from: Duration,
     #[serde(default, with = "humantime_serde")]
     pub to: Option<Duration>,
-    /// The only columns that the table has, as of an agent that made fewer. None for all columns of the catalogue.
+    /// The only columns of the table, as if an older agent made it. `None`: all columns of the catalogue.
     pub columns: Option<BTreeMap<String, ColumnKind>>,
     pub rows: Vec<toml::Table>,
 }

@@ -1,5 +1,5 @@
-//! `pharos rules test`: facts written as text go through a plugin and an alert book, and what becomes of them is compared with what the
-//! author expects. Plugin host, rates and alerts are those of the agent; only the clock is the case's.
+//! `pharos rules test`: gives facts written as text to a plugin and an alert book, and compares the alerts with those that the author
+//! expects. Plugin host, rates and alerts are those of the agent; only the clock is simulated.
 
 mod check;
 mod command;

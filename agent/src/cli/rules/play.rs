@@ -1,4 +1,4 @@
-//! Plays a case: its snapshots go through the plugin and an alert book, whose clock is the ticks.
+//! Plays a case: gives its snapshots to the plugin and to an alert book, whose clock is the ticks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Played {
     pub mismatches: Vec<Mismatch>,
     /// Failures of the plugin itself.
     pub failures: Vec<String>,
-    /// Oddities of the plugin that may be meant.
+    /// Oddities of the plugin that may be intended.
     pub notes: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ pub struct Mismatch {
     pub line: usize,
     pub what: &'static str,
     pub lines: Vec<ComparedLine>,
-    /// Why the rules that were expected to say something could not look.
+    /// Why rules of this expectation were skipped.
     pub skipped: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ pub async fn play(case: &Case, plugin: &LoadedPlugin) -> Played {
     let (mut deltas, mut alerts) = (Deltas::default(), AlertBook::default());
     let mut transitions = Vec::new();
     let kind = &case.timeline.subject.kind;
-    // As in the agent: what is not about this kind of subject is not asked of it.
+    // As in the agent, only rules about this kind of subject are evaluated.
     let rules: Vec<RuleSpec> = plugin.rules().iter().filter(|rule| rule.subject_kind == *kind).cloned().collect();
     let mut expectations = case.expectations.iter().peekable();
     for (tick, snapshot) in (0..).zip(case.timeline.snapshots()) {
@@ -77,7 +77,7 @@ async fn judge(plugin: &LoadedPlugin, change: &Arc<Change>, now: Now, played: &m
         Err(err) => {
             let list = if err.is_offence() { &mut played.failures } else { &mut played.notes };
             list.push(format!("at {at} the plugin {err}"));
-            // A plugin that crashes on every snapshot writes the same each time.
+            // A plugin that crashes on every snapshot writes the same text each time, so it is noted once.
             if let Some(words) = err.last_words().filter(|words| !list.iter().any(|known| known.ends_with(words))) {
                 list.push(format!("it wrote to standard error:\n{words}"));
             }

@@ -52,7 +52,7 @@ impl<'a> Player<'a> {
         Ok(play(case, plugin).await)
     }
 
-    /// Finds what only the plugin's rules show to be wrong with a case.
+    /// Checks a case against the rules of the plugin, which are known only once it is loaded.
     fn check(&self, index: usize, plugin: &LoadedPlugin) -> Result<(), config::LoadError> {
         let rules: Vec<&str> = plugin.rules().iter().map(|rule| rule.id.as_str()).collect();
         let mut problems = self.suite.unknown_rules(index, &rules);
@@ -86,7 +86,7 @@ fn plugin(suite: &Suite, plugins: Option<&Path>) -> anyhow::Result<(String, Byte
     Err(suite.refuse(vec![("plugin".to_owned(), message)]).into())
 }
 
-/// Why the plugin does not load with a case's settings; a mistake in these is one of the file.
+/// The error of a plugin that does not load with a case's settings. A mistake in the settings is reported at its place in the file.
 fn refusal(suite: &Suite, case: usize, id: &str, err: LoadError) -> anyhow::Error {
     let section = format!("plugin.{id}.settings");
     match &err {

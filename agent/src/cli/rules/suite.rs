@@ -1,4 +1,4 @@
-//! From a file to the cases in it, or to everything that is wrong with it.
+//! Reads a file of cases. The result is the checked cases, or all mistakes in the file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// The cases of one file.
 pub struct Suite {
     pub path: PathBuf,
-    /// An id, or a path ending in `.wasm`, as it is written in the file.
+    /// Id of a plugin, or a path that ends in `.wasm`, as written in the file.
     pub plugin: String,
     pub cases: Vec<Case>,
     text: String,
@@ -41,9 +41,9 @@ pub struct Expectation {
     pub tick: u32,
     pub line: usize,
     pub alerts: Option<Vec<ExpectedAlert>>,
-    /// Since the expectation before it.
+    /// Transitions since the expectation before this one.
     pub transitions: Option<Vec<ExpectedTransition>>,
-    /// Those transitions that are reported to people.
+    /// Those of the transitions that notify receivers.
     pub told: Option<Vec<ExpectedTransition>>,
     pub skipped: Vec<String>,
 }
@@ -64,25 +64,25 @@ impl Suite {
         Err(invalid(path, &text, problems))
     }
 
-    /// The plugin's file, if it names one.
+    /// Path of the plugin's file, if the suite names a file and not an id.
     pub fn plugin_file(&self) -> Option<PathBuf> {
         self.plugin.ends_with(".wasm").then(|| folder_of(&self.path).join(&self.plugin))
     }
 
-    /// The error of mistakes that only the plugin could find, each at a path of the file.
+    /// Makes an error of mistakes that were found after loading, each with the path of its value in the file.
     pub fn refuse(&self, problems: Vec<(String, String)>) -> LoadError {
         let problems = problems.into_iter().map(|(path, message)| Problem { place: self.places.find(&path), message }).collect();
         invalid(&self.path, &self.text, problems)
     }
 
-    /// Where a path of the settings of a case stands: in the case, if it sets that key, else at the top of the file.
+    /// Full path of a setting of a case: in the case itself if the case sets that key, else at the top of the file.
     pub fn settings_path(&self, case: usize, path: &str) -> String {
         let own = format!("case[{case}].settings");
         let first_key: String = path.chars().take(1).chain(path.chars().skip(1).take_while(|char| !matches!(char, '.' | '['))).collect();
         if self.places.has(&format!("{own}{first_key}")) { format!("{own}{path}") } else { format!("settings{path}") }
     }
 
-    /// Rules that a case expects something of and that the plugin does not have: where, and what to say.
+    /// Rules that a case names and the plugin does not have: path in the file, and message.
     pub fn unknown_rules(&self, case: usize, known: &[&str]) -> Vec<(String, String)> {
         let mut named = Vec::new();
         for (index, expectation) in self.cases[case].expectations.iter().enumerate() {
@@ -95,12 +95,12 @@ impl Suite {
             }
             named.extend(expectation.skipped.iter().enumerate().map(|(index, rule)| (format!("{at}.skipped[{index}]"), rule.as_str())));
         }
-        let say = |rule: &str| {
+        let message = |rule: &str| {
             let hint = did_you_mean(rule, known.iter().copied());
             let hint = if hint.is_empty() { format!("; its rules are {}", known.join(", ")) } else { hint };
             format!("the plugin has no rule `{rule}`{hint}")
         };
-        named.into_iter().filter(|(_, rule)| !known.contains(rule)).map(|(path, rule)| (path, say(rule))).collect()
+        named.into_iter().filter(|(_, rule)| !known.contains(rule)).map(|(path, rule)| (path, message(rule))).collect()
     }
 }
 
@@ -171,7 +171,7 @@ fn transition(table: TransitionTable) -> ExpectedTransition {
     ExpectedTransition { rule, labels, reason, severity, at }
 }
 
-/// Lays settings over others: tables merge, everything else replaces.
+/// Merges settings over others: tables are merged, every other value replaces the one below.
 fn overlay(mut under: toml::Table, over: toml::Table) -> toml::Table {
     for (key, value) in over {
         let merged = match (under.remove(&key), value) {

@@ -1,6 +1,6 @@
-//! The tables of a case: rows as they are written, typed by the catalogue of tables.
+//! The tables of a case: rows as they are written, with column types from the catalogue of tables.
 //!
-//! A case writes only tables that the agent makes. A case about any other table would hold although no rule ever reads such a table.
+//! A case may write only tables that the agent makes. A case with any other table would pass although no rule can read that table.
 
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn columns(check: &mut Check<'_>, path: &str, table: &FactsTable, spec: &TableSp
     spec.columns.iter().filter(|column| table.has(&column.name)).map(|spec| column(spec, &table.rows)).collect()
 }
 
-/// What a case says of the columns must agree with the catalogue.
+/// Checks that the columns that a case declares agree with the catalogue.
 fn check_declared(check: &mut Check<'_>, path: &str, table: &FactsTable, spec: &TableSpec) {
     let Some(declared) = &table.columns else { return };
     if declared.is_empty() {
@@ -117,7 +117,7 @@ fn holds(kind: ColumnKind, value: &toml::Value) -> bool {
     }
 }
 
-/// The column as a collector would make it: only floats carry their unit.
+/// The column as a collector would make it: only columns of floats have a unit.
 fn column(spec: &ColumnSpec, rows: &[toml::Table]) -> Column {
     let name = &spec.name;
     let cells = rows.iter().map(|row| row.get(name));

@@ -1,4 +1,4 @@
-//! The facts of a case: series, parts and members as they are written, checked and made a timeline.
+//! Checks the facts of a case - series, parts and members - and makes a timeline of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,7 +23,7 @@ const PART_STATES: [(&str, PartStep); 5] = [
     ("absent", PartStep::Absent),
 ];
 
-/// Reason of a part that is failed or unsupported, where the case gives none.
+/// Reason of a failed or unsupported part if the case gives none.
 const WHY: &str = "the case says so";
 
 pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &SubjectTable, interval: Duration) -> Option<Timeline> {
@@ -31,7 +31,7 @@ pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &Su
     let Some(subject) = subject(&case.subject, shared, base.as_ref()) else {
         check.report(
             path,
-            "what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\", \"database\" or \"agent\"",
+            "the case has no subject; give the file a `[subject]` whose `kind` is \"postgres\", \"redis\", \"database\" or \"agent\"",
         );
         return None;
     };
@@ -65,7 +65,7 @@ fn server(check: &mut Check<'_>, path: &str, text: Option<&str>) -> Option<Steps
     }
 }
 
-/// The servers of a database, each with its own facts at the ticks of the case.
+/// Members of a database: servers, each with its own facts at the ticks of the case.
 fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], database: &Subject, interval: Duration) -> Vec<Timeline> {
     if !tables_of.is_empty() && database.kind != SubjectKind::Database {
         check.report(&format!("{path}.member"), format_args!("{} has no members; a database does", database.kind.described()));
@@ -105,7 +105,7 @@ fn recorded(check: &mut Check<'_>, path: &str, snapshot: Option<&str>) -> Option
     }
 }
 
-/// The subject of a case: each key from the case, else from the file, else from the recorded snapshot. None where no kind is given.
+/// The subject of a case. Each key comes from the case, else from the file, else from the recorded snapshot. `None` if no kind is given.
 fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -> Option<Subject> {
     let recorded = base.map(|base| base.subject.clone());
     let kind = own.kind.clone().or(shared.kind.clone()).or(recorded.as_ref().map(|subject| subject.kind.clone()))?;
