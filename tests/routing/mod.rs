@@ -357,7 +357,7 @@ async fn mistakes_in_what_people_send_are_named() {
     assert_eq!(acknowledge("0123456789abcdef").await, (404, "no alert that fires has the fingerprint 0123456789abcdef".to_owned()));
     assert_eq!(
         refused("POST", "/api/outbox/retry", "{}").await,
-        (400, "say which notifications: `ids`, `receiver`, or `\"all\": true`".to_owned())
+        (400, "name the notifications: `ids`, `receiver`, or `\"all\": true`".to_owned())
     );
     assert_eq!(refused("GET", "/api/outbox?state=lost", "").await, (400, "no notification is `lost`".to_owned()));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Alerts as they are listed, and the words by which people take care of them.
+//! Alerts as lists show them, and acknowledgements.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct AlertsQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = ALERTS_LIMIT_MAX))]
     pub limit: Option<i64>,
-    /// `next_cursor` of the page before. Alerts that open or end meanwhile shift no other alert out of sight.
+    /// `next_cursor` of the page before. Alerts that open or end between two requests cannot hide other alerts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -35,7 +35,8 @@ pub struct AlertItem {
     /// Identity of the alert through all its incidents: sixteen hex digits.
     #[schemars(regex(pattern = "^[0-9a-f]{16}$"), example = "3f2a000000000001")]
     pub fingerprint: String,
-    /// Number of the incident, which is one time that the alert was wrong. All alerts of an agent are numbered together.
+    /// Number of the incident, which lasts from the first finding to the end of the alert. Incidents are numbered over all alerts of an
+    /// agent.
     pub incident: u64,
     /// Id of the rule, as its plugin declares it.
     #[schemars(example = "replication-lag")]
@@ -48,18 +49,18 @@ pub struct AlertItem {
     pub labels: BTreeMap<String, String>,
     #[schemars(schema_with = "names::severity")]
     pub severity: Severity,
-    /// Open alerts are `pending`, `firing` or `recovering`. The other two appear where one alert is asked for after its end.
+    /// Open alerts are `pending`, `firing` or `recovering`. The other two states appear only if a single alert is read after its end.
     #[schemars(schema_with = "names::alert_state")]
     pub state: AlertState,
     /// Since when the alert is in this state.
     pub since: Timestamp,
     /// When the incident began.
     pub started_at: Timestamp,
-    /// The value that was measured last, in the unit of the rule's metric. So are `raise_at` and `clear_at`.
+    /// The value that was measured last, in the unit of the rule's metric. `raise_at` and `clear_at` have the same unit.
     pub value: Option<f64>,
-    /// The value from which on the rule raises the alert.
+    /// The value at which the rule raises the alert.
     pub raise_at: Option<f64>,
-    /// The value past which the alert clears. Null: as soon as it no longer raises.
+    /// The value at which the alert clears. Null: it clears as soon as the rule no longer raises it.
     pub clear_at: Option<f64>,
     /// A single line that says what is wrong.
     pub title: String,
@@ -69,16 +70,16 @@ pub struct AlertItem {
     pub fix: Option<String>,
     /// Address of a page with more help.
     pub runbook: Option<String>,
-    /// Measurements besides the value. Only where one alert is asked for.
+    /// Measurements besides the value. Present only if a single alert is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Vec<EvidenceItem>>,
-    /// Why the alert can be judged no more and therefore stays as it is. Null while it is judged.
+    /// Why the alert cannot be judged at present and therefore stays as it is. Null while it is judged.
     pub frozen: Option<String>,
-    /// Since when it cannot be judged.
+    /// Since when the alert cannot be judged.
     pub frozen_since: Option<Timestamp>,
-    /// Evaluations in a row that could not judge it.
+    /// Evaluations in a row that could not judge the alert.
     pub frozen_evaluations: u32,
-    /// Since when the alert comes and goes too often to be reported each time.
+    /// Since when the alert begins and ends too often to be reported each time.
     pub flapping_since: Option<Timestamp>,
     /// The person who takes care of the alert. Null: this incident is not acknowledged.
     pub acknowledgement: Option<AcknowledgementItem>,
@@ -89,7 +90,7 @@ pub struct AlertItem {
 /// The subject of an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SubjectItem {
-    /// `postgres` or `redis` (one server), `database` (a primary with its replicas), `agent`. Later versions have more.
+    /// `postgres` or `redis` (one server), `database` (a primary with its replicas) or `agent`. Later versions may have more kinds.
     #[schemars(example = &"postgres")]
     pub kind: String,
     /// `host:port` of a server, else the configured name.
@@ -105,7 +106,7 @@ pub struct EvidenceItem {
     pub value: String,
 }
 
-/// A person takes care of an alert.
+/// The acknowledgement of an alert: a person takes care of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AcknowledgementItem {
     pub author: String,
@@ -113,7 +114,7 @@ pub struct AcknowledgementItem {
     pub at: Timestamp,
 }
 
-/// A person takes care of an open alert: no receiver is reminded of it until it ends or becomes graver.
+/// A new acknowledgement of an open alert: no receiver is reminded of it until it ends or becomes graver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAcknowledgement {
@@ -128,12 +129,12 @@ pub struct NewAcknowledgement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {
     pub fingerprint: String,
-    /// The author as others see it: a claimed name is shown beside the name of the token.
+    /// The author as others see it: a claimed name is shown together with the name of the token.
     pub author: String,
     pub comment: String,
 }
 
-/// The acknowledgement was taken back.
+/// The acknowledgement was withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unacknowledged {
     pub fingerprint: String,

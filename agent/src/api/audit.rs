@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::list::Timestamp;
 
-/// A page has this many rows if the request names no limit: as many as people read at once.
+/// Rows on a page if the request names no limit: as many as people read at once.
 pub const AUDIT_LIMIT_DEFAULT: u32 = 100;
 /// A page has at most this many rows. More would make one answer hold up others.
 pub const AUDIT_LIMIT_MAX: u32 = 1_000;

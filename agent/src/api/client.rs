@@ -1,6 +1,6 @@
 //! A small HTTP client: one request on one connection, bounded in time and bytes.
 //!
-//! [`Client`] speaks the types of this interface. [`exchange`] below it sends any request and judges nothing, for tests and benchmarks.
+//! [`Client`] sends and reads the types of this interface. [`exchange`] sends any request and returns any answer, for tests and benchmarks.
 
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ use url::Url;
 
 use super::error::ErrorAnswer;
 
-/// A machine that is there accepts within milliseconds; a longer wait would only look like a hanging command.
+/// Longest wait for a connection. A reachable machine accepts within milliseconds; a longer wait would only look like a hanging command.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// Longer than the API takes for any answer, so that its own error arrives first.
+/// Longest wait for an answer. The deadlines of the API are shorter, so that its own error arrives first.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
-/// The largest answer that is read. Whatever listens at the address cannot fill this machine's memory.
+/// Largest answer that is read, in bytes. Without a limit, another program at this address could fill this machine's memory.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Why a request has no answer of the expected type.
@@ -42,18 +42,18 @@ pub enum ClientError {
     Request(#[from] hyper::http::Error),
     #[error("reading the answer: {0}")]
     Body(String),
-    #[error("{url} answers {status} and no JSON; is it a Pharos?")]
+    #[error("{url} answers {status} and no JSON; is a Pharos agent running there?")]
     NoJson { url: Url, status: StatusCode, source: serde_json::Error },
     /// The agent answered with an error; the text is the agent's own.
     #[error("{0}")]
     Refused(String),
 }
 
-/// The body of a request that changes something and needs no words: such requests carry JSON in any case.
+/// The empty body of a request that changes something. Such requests must carry JSON even if they need no values.
 #[derive(Debug, Serialize)]
 pub struct EmptyBody {}
 
-/// Speaks to one agent.
+/// A client of one agent.
 pub struct Client {
     base: Url,
     /// The whole header, marked as secret.
@@ -61,7 +61,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the agent at `base`. A token that no header can carry is left out, and the agent refuses the request.
+    /// Creates a client for the agent at `base`. A token that cannot be a header is left out, and then the agent refuses the request.
     pub fn new(base: Url, token: Option<&str>) -> Self {
         let header = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
         let authorization = header.map(|mut header| {
@@ -119,15 +119,15 @@ fn parameters(query: &impl Serialize) -> Vec<(String, String)> {
     fields.into_iter().filter_map(parameter).collect()
 }
 
-/// The agent's own words for an error.
+/// Converts an error answer of the agent. Its message and hint become the text of the error.
 fn refusal(answer: &Value) -> ClientError {
     ClientError::Refused(match serde_json::from_value::<ErrorAnswer>(answer.clone()) {
         Ok(ErrorAnswer { error }) => format!("{}{}", error.message, error.hint.map(|hint| format!("; {hint}")).unwrap_or_default()),
-        Err(_) => "the agent refused it without a reason".to_owned(),
+        Err(_) => "the agent refused the request without a reason".to_owned(),
     })
 }
 
-/// Sends a request on a connection of its own and reads the whole answer, whatever its status. Dropping the future closes the connection.
+/// Sends a request on a new connection and reads the whole answer, with any status. Dropping the future closes the connection.
 pub async fn exchange(host: &str, port: u16, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
     let absent = || ClientError::Absent { address: format!("http://{host}:{port}") };
     let connecting = TcpStream::connect((host.trim_matches(['[', ']']), port));

@@ -15,31 +15,31 @@ use super::outbox::NotificationItem;
 /// An alert with its decisions, its history and its notifications.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertExplanation {
-    /// The alert as it is, or as it ended.
+    /// The alert now, or at its end.
     pub alert: AlertItem,
     pub decision: Decision,
     /// Its transitions and withheld notifications, newest first, at most 200.
     pub history: Vec<HistoryItem>,
-    /// Its youngest notifications, oldest first, at most 200.
+    /// Its newest notifications, at most 200, oldest first.
     pub notifications: Vec<NotificationItem>,
 }
 
-/// Decisions about an alert, as they are now.
+/// The present decisions about an alert.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Decision {
     /// Every route of the config, in its order.
     pub routes: Vec<RouteDecision>,
     pub receivers: Vec<ReceiverDecision>,
-    /// Silences that match the alert, whatever their state.
+    /// Silences in any state that match the alert.
     pub silences: Vec<SilenceDecision>,
-    /// The alert that explains this one, so that it is not reported.
+    /// The alert that explains this alert. While it fires, this alert is not reported.
     pub inhibited_by: Option<InhibitionItem>,
 }
 
 /// Whether a route takes the alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteDecision {
-    /// Counts from 1, in the order of the config.
+    /// Number of the route, counted from 1 in the order of the config.
     pub number: u64,
     /// Matchers such as `severity="critical"`; all must hold.
     pub matchers: Vec<String>,
@@ -57,9 +57,9 @@ pub struct ReceiverDecision {
     pub group: String,
     /// Alerts of that group at this receiver, this one included.
     pub group_size: u64,
-    /// The message that was made last. Null: none was made for this incident.
+    /// The message that was made last. Null: no message was made for this incident.
     pub told: Option<ToldItem>,
-    /// Milliseconds until the receiver is reminded. Null: never.
+    /// Milliseconds until the receiver is reminded. Null: it is not reminded.
     pub repeats_in_ms: Option<u64>,
     /// When the group's next message is made. Null: there is nothing to report.
     pub due_at: Option<Timestamp>,
@@ -73,7 +73,7 @@ pub struct ToldItem {
     pub at: Timestamp,
     #[schemars(schema_with = "names::severity")]
     pub severity: Severity,
-    /// Whether the message said that the alert comes and goes.
+    /// Whether the message reported that the alert flaps, that is, begins and ends too often.
     pub flapping: bool,
 }
 
@@ -97,7 +97,7 @@ pub struct InhibitionItem {
     pub by: String,
 }
 
-/// A page has this many entries if the request names no limit: as many as people read at once.
+/// Entries on a page if the request names no limit: as many as people read at once.
 pub const HISTORY_LIMIT_DEFAULT: u32 = 100;
 /// A page has at most this many entries. More would make one answer hold up others.
 pub const HISTORY_LIMIT_MAX: u32 = 1_000;
@@ -129,7 +129,7 @@ pub enum HistoryItem {
 }
 
 impl HistoryItem {
-    /// The incident that the entry belongs to. None where this version cannot read it.
+    /// The incident of the entry. `None` if this version cannot read the entry.
     pub fn incident(&self) -> Option<u64> {
         match self {
             Self::Transition(transition) => Some(transition.incident),
@@ -167,7 +167,7 @@ pub struct WithheldItem {
     pub reason: HoldReason,
     /// The reason as a sentence.
     pub why: String,
-    /// Whether the receiver was never notified of this incident, since it ended before the reason did.
+    /// Whether the receiver is never notified of this incident, because the incident ended before the reason did.
     pub for_good: bool,
 }
 

@@ -1,9 +1,9 @@
-//! The body of every answer that is no success.
+//! The body of every error answer.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// An error, in an object of its own so that no client mistakes it for an answer.
+/// An error. It is nested in its own object, so that no client takes it for a successful answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorAnswer {
     pub error: ErrorDetail,
@@ -13,9 +13,9 @@ pub struct ErrorAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDetail {
     pub code: ErrorCode,
-    /// A sentence for people. Its wording may change; programs read `code`.
+    /// A sentence for people. Its words may change, so programs should read `code`.
     pub message: String,
-    /// The way out, where there is one.
+    /// What the caller can do about the error, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -26,17 +26,17 @@ pub struct ErrorDetail {
 pub enum ErrorCode {
     /// 400: the request is malformed, or a value in it is out of bounds.
     BadRequest,
-    /// 401: the request needs a token that the agent knows.
+    /// 401: the request needs a valid token.
     Unauthorised,
     /// 403: the token lacks the permission, or the agent is not known under the name in `Host`.
     Forbidden,
-    /// 404: the path or the thing it names does not exist.
+    /// 404: the path, or the object that it names, does not exist.
     NotFound,
-    /// 405: the path exists and does not know the method.
+    /// 405: the path exists but does not support the method.
     MethodNotAllowed,
-    /// 409: the request contradicts what the agent holds.
+    /// 409: the request contradicts the present state of the agent.
     Conflict,
-    /// 415: a request that changes something carries JSON.
+    /// 415: a request that changes something must carry JSON.
     UnsupportedMediaType,
     /// 503: the agent cannot answer just now; the same request may succeed later.
     Unavailable,

@@ -26,7 +26,7 @@ pub struct ServerFacts {
     pub metrics: BTreeMap<String, Vec<SeriesItem>>,
 }
 
-/// Labels that tell a server from others.
+/// Labels that identify a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerLabels {
     /// Name of the `[[database]]` or `[[redis]]`.
@@ -42,15 +42,15 @@ pub struct ServerLabels {
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum FactsState {
     Present,
-    /// Reading them failed.
+    /// Reading the facts failed.
     Failed {
         why: String,
     },
-    /// The server or the agent's role does not offer them.
+    /// The server does not offer the facts, or the agent's role may not read them.
     Unsupported {
         why: String,
     },
-    /// They were read, but too long ago to be shown.
+    /// The facts were read, but too long ago to be shown.
     Stale {
         age_seconds: f64,
     },
@@ -61,6 +61,6 @@ pub enum FactsState {
 pub struct SeriesItem {
     /// Labels besides those of the server.
     pub labels: BTreeMap<String, Option<String>>,
-    /// Null where the value is no number, such as an infinity.
+    /// Null if JSON has no such number, as for an infinity.
     pub value: Option<f64>,
 }

@@ -1,9 +1,9 @@
-//! Facts that speak against indexes and tables.
+//! Problems of indexes and tables.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A page has this many facts if the request names no limit: as many as people read at once.
+/// Facts on a page if the request names no limit: as many as people read at once.
 pub const INDEX_FACTS_LIMIT_DEFAULT: u32 = 100;
 /// A page has at most this many facts. More would make one answer hold up others.
 pub const INDEX_FACTS_LIMIT_MAX: u32 = 1_000;
@@ -75,14 +75,14 @@ impl IndexFactName {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IndexFactList {
     pub items: Vec<IndexFact>,
-    /// Everything that could not be judged, so that its absence from `items` means nothing. By database, server and datname.
+    /// Everything that could not be judged, so that its absence from `items` proves nothing. Sorted by database, server and datname.
     pub not_judged: Vec<NotJudged>,
     /// Where the next page begins: send it as `cursor`. Absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// A fact that speaks against an index or a table.
+/// A problem of an index or a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct IndexFact {
     pub database: String,
@@ -91,13 +91,13 @@ pub struct IndexFact {
     pub schema: Option<String>,
     /// Name of the table.
     pub relation: Option<String>,
-    /// Kind of the fact: a name that the parameter `fact` takes.
+    /// Kind of the fact: a name that the parameter `fact` accepts.
     pub fact: Option<String>,
-    /// Name of the index, where the fact is about one.
+    /// Name of the index, if the fact is about an index.
     pub index: Option<String>,
     /// The index that makes this one superfluous.
     pub other: Option<String>,
-    /// Name of the constraint, where the fact is about one.
+    /// Name of the constraint, if the fact is about a constraint.
     pub constraint: Option<String>,
     pub columns: Option<String>,
     pub size_bytes: Option<i64>,
@@ -113,7 +113,7 @@ pub struct IndexFact {
     pub guard: Option<String>,
 }
 
-/// Something that could not be judged.
+/// A server, a datname or a kind of fact that could not be judged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct NotJudged {
     pub database: String,

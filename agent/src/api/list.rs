@@ -1,4 +1,4 @@
-//! Lists: their shape, their instants, and the database that a request can name.
+//! The common types of lists: their shape, their times, and the database that a request can name.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub struct List<T> {
 #[schemars(inline, extend("format" = "date-time"))]
 pub struct Timestamp(pub String);
 
-/// Which database a request means.
+/// The database that a request selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseQuery {

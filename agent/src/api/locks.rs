@@ -11,13 +11,13 @@ pub struct ServerLocks {
     pub database: String,
     pub server: String,
     pub taken_at: Timestamp,
-    /// Why nothing is known. Null where `roots` is given.
+    /// Why the waits are not known. Null if `roots` is given.
     pub why: Option<String>,
-    /// Sessions at the root of a tree, those with most waiters first. Empty: no session waits. Null: nothing is known.
+    /// Sessions at the root of a tree, those with most waiters first. Empty: no session waits. Null: the waits are not known.
     pub roots: Option<Vec<LockRoot>>,
 }
 
-/// A session that waits for no other one, and every session behind it.
+/// A session that waits for no other session, and all sessions that wait for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockRoot {
     /// Null for prepared transactions.
@@ -30,7 +30,7 @@ pub struct LockRoot {
     pub application: Option<String>,
     /// Age of its transaction.
     pub transaction_seconds: Option<f64>,
-    /// Nearest to the root first.
+    /// Sessions that wait, those nearest to the root first.
     pub waiters: Vec<LockWaiter>,
 }
 
@@ -38,23 +38,23 @@ pub struct LockRoot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LockWaiter {
     pub pid: Option<i64>,
-    /// Process for which it waits. Null where it waits for a prepared transaction.
+    /// Process for which the session waits. Null if it waits for a prepared transaction.
     pub blocked_by: Option<i64>,
-    /// Sessions on the longest way to the root.
+    /// Number of sessions on the longest path to the root.
     pub depth: Option<i64>,
     pub wait_seconds: Option<f64>,
-    /// Such as `relation` or `transactionid`.
+    /// Type of the lock, such as `relation` or `transactionid`.
     pub lock_type: Option<String>,
-    /// Mode of the lock that it asks for.
+    /// Mode of the lock that the session requests.
     pub mode: Option<String>,
     pub relation: Option<String>,
     pub datname: Option<String>,
     pub user: Option<String>,
     pub application: Option<String>,
-    /// Names of the prepared transactions that it waits for.
+    /// Names of the prepared transactions that the session waits for.
     pub prepared: Option<String>,
-    /// The remedy that would free it, as one word.
+    /// The remedy that would end the wait, as one word.
     pub remedy: Option<String>,
-    /// Statements that a person could run to free it. The agent never runs any of them.
+    /// Statements that a person could run to end the wait. The agent never runs any of them.
     pub remedy_text: Option<String>,
 }

@@ -1,7 +1,7 @@
-//! The HTTP interface as types: what a request may carry, what is answered, and the client that speaks both.
+//! The HTTP interface as types: requests, answers, and the client that uses both.
 //!
-//! `http` answers with these types and `cli` reads them, so neither can differ from the other or from `GET /api/openapi.json`, which is made
-//! from them. Their documentation is that of the interface. This module knows nothing of the agent but the model.
+//! `http` answers with these types and `cli` reads them. `GET /api/openapi.json` is made from them, so all three always agree. Their doc
+//! comments are the served documentation. This module uses nothing of the agent but the model.
 
 pub mod alert;
 pub mod audit;

@@ -1,4 +1,4 @@
-//! Schemas of names that belong to the model, which knows of no schemas. Each lists the names as they are served.
+//! Schemas of the model's names, since the model has no schemas itself. Each schema lists the names as they are served.
 
 use pharos_model::alert::{AlertState, Reason};
 use pharos_model::dispatch::{HoldReason, SilenceState};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::list::Timestamp;
 use super::names;
 
-/// A page has this many notifications if the request names no limit: as many as people read at once.
+/// Notifications on a page if the request names no limit: as many as people read at once.
 pub const OUTBOX_LIMIT_DEFAULT: u32 = 100;
 /// A page has at most this many notifications. More would make one answer hold up others.
 pub const OUTBOX_LIMIT_MAX: u32 = 1_000;
@@ -33,37 +33,37 @@ pub struct OutboxQuery {
     pub cursor: Option<String>,
 }
 
-/// A change of an incident, on its way to a receiver.
+/// A notification: a change of an incident that a receiver gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotificationItem {
-    /// Number of the notification, by which it is retried or dropped. Younger ones have greater numbers.
+    /// Number of the notification, with which it is retried or dropped. Newer notifications have greater numbers.
     pub id: u64,
-    /// Identity of the change for this receiver, the same after a restart.
+    /// Identity of the change for this receiver. It stays the same after a restart.
     pub notification: String,
-    /// Id of the message that carries it. A repeated message keeps its id, so that its receiver can recognise it.
+    /// Id of the message with this notification. A repeated message has the same id, so that its receiver can recognise it.
     pub message: Option<String>,
     pub receiver: String,
-    /// Key of the group with which it is sent.
+    /// Key of the group with which the notification is sent.
     pub group: String,
     /// Fingerprint of the alert.
     pub fingerprint: String,
     pub incident: u64,
-    /// Which part of the incident it reports.
+    /// The part of the incident that is reported: its beginning, a change or its end.
     #[schemars(schema_with = "names::tells")]
     pub tells: Tells,
     /// Title of the alert.
     pub title: String,
     #[schemars(schema_with = "names::severity")]
     pub severity: Severity,
-    /// `waiting` until it is tried, `sending` while it is under way, then `delivered`; `dead` once it was given up.
+    /// `waiting` until an attempt, `sending` during an attempt, then `delivered`; `dead` once the notification was given up.
     #[schemars(schema_with = "names::notification_state")]
     pub state: OutboxState,
     pub created_at: Timestamp,
-    /// When it is tried next, or was due last.
+    /// Time of the next attempt, or of the last one if no attempt follows.
     pub due_at: Timestamp,
-    /// When it was delivered or given up.
+    /// When the notification was delivered or given up.
     pub settled_at: Option<Timestamp>,
-    /// Attempts so far.
+    /// Number of attempts so far.
     pub attempts: u32,
     /// Class of the last failure.
     pub reason: Option<String>,
@@ -71,28 +71,28 @@ pub struct NotificationItem {
     pub why: Option<String>,
 }
 
-/// Which notifications a request means: some by their ids, those of a receiver, or all. Given together, all conditions must hold.
+/// The notifications that a request selects: by id, by receiver, or all. If several conditions are given, all must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChosenNotifications {
     /// Numbers of notifications.
     pub ids: Option<Vec<u64>>,
     pub receiver: Option<String>,
-    /// Must be true where neither `ids` nor `receiver` is given.
+    /// Must be true if neither `ids` nor `receiver` is given.
     #[serde(default)]
     pub all: bool,
 }
 
-/// Notifications that are tried again.
+/// Notifications that are retried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Retried {
     /// Their numbers.
     pub retried: Vec<u64>,
 }
 
-/// Notifications that were given up or forgotten.
+/// Notifications that were given up or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dropped {
-    /// How many.
+    /// Number of notifications.
     pub dropped: u64,
 }

@@ -1,4 +1,4 @@
-//! Plugins, and what serves under the id of each.
+//! Plugins, and the generation that serves under the id of each.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,34 +8,34 @@ use super::list::Timestamp;
 /// A plugin and the generation that serves under its id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginItem {
-    /// The stem of its file.
+    /// Name of its file without `.wasm`.
     #[schemars(example = "postgres-essentials")]
     pub id: String,
-    /// The world that it implements, such as `alert-rule-plugin`. Null while no generation serves, as for the next two.
+    /// The world that it implements, such as `alert-rule-plugin`. `world`, `version` and `source` are null while no generation serves.
     pub world: Option<String>,
     pub version: Option<String>,
     pub source: Option<PluginSource>,
-    /// Whether the config lets it serve.
+    /// Whether the plugin is turned on in the config.
     pub enabled: bool,
     pub state: PluginState,
-    /// Counts the versions that were loaded since the agent started. A refused file does not change it.
+    /// Number of versions that were loaded since the agent started. Refused files do not count.
     pub generation: u64,
     /// SHA-256 of the component that serves, in hex digits.
     pub digest: Option<String>,
-    /// Last failure of this generation, or of a file that was refused.
+    /// The last failure of this generation or of a refused file.
     pub last_error: Option<PluginError>,
-    /// Calls of all generations since the agent started, like the three below.
+    /// Calls of all generations since the agent started. `traps`, `cpu_seconds` and `memory_bytes_max` also cover that time.
     pub calls: u64,
     /// Calls that ended in a trap.
     pub traps: u64,
     pub cpu_seconds: f64,
-    /// The most memory that one call took.
+    /// The most memory that one call used.
     pub memory_bytes_max: u64,
-    /// Capabilities that it asks for.
+    /// Capabilities that the plugin requests.
     pub wants: Vec<String>,
     /// Rules that can never work, because they need facts that no collector reads.
     pub warnings: Vec<String>,
-    /// Settings that it leaves out, and receivers whose settings it refuses.
+    /// Settings that the plugin ignores, and receivers whose settings it refuses.
     pub ignored_settings: Vec<String>,
     /// Grants of the config, such as `egress hooks.example.com`.
     pub granted: Vec<String>,
@@ -51,12 +51,12 @@ pub enum PluginSource {
     File,
 }
 
-/// How a plugin is.
+/// State of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PluginState {
     Serving,
-    /// A generation serves, and its calls fail again and again without an offence.
+    /// A generation serves, but its calls fail repeatedly without a trap or a broken budget.
     Failing,
     /// Its file is being compiled, tried or checked.
     Loading,
@@ -72,7 +72,7 @@ pub enum PluginState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginError {
     pub at: Timestamp,
-    /// Where: `validate`, `compile`, ..., `call`.
+    /// The step that failed, such as `validate`, `compile` or `call`.
     #[schemars(example = &"compile")]
     pub stage: String,
     pub message: String,

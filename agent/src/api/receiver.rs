@@ -1,4 +1,4 @@
-//! Test messages: whether a receiver can be reached.
+//! Test messages, which show whether a receiver can be reached.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,11 +28,11 @@ pub enum TestOutcome {
     Unavailable,
     /// The receiver does not accept these credentials.
     Unauthorised,
-    /// The receiver says that it is gone for good.
+    /// The receiver answers that it no longer exists.
     Gone,
-    /// The agent does not allow the notifier what it needs.
+    /// The notifier lacks a grant that it needs.
     Denied,
-    /// The receiver never will accept it.
+    /// The receiver will never accept the message.
     Rejected,
 }
 

@@ -1,4 +1,4 @@
-//! Parts of the agent: their states, and what watching costs a server.
+//! Parts of the agent: their states, and the cost of monitoring for each server.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::list::Timestamp;
 
-/// The agent's process is there and answers.
+/// The agent's process answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alive {
     /// Always `alive`.
@@ -17,7 +17,7 @@ pub struct Alive {
 /// Whether the agent does its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Readiness {
-    /// Whether every part was tried once and none of them failed. A server that is down is degraded, and leaves the agent ready.
+    /// Whether every part was tried once and no part failed. A server that is down is degraded, and the agent stays ready.
     pub ready: bool,
     /// Names of parts that are still starting.
     pub waiting_for: Vec<String>,
@@ -30,7 +30,7 @@ pub struct Readiness {
 /// A part of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartItem {
-    /// Such as `store`, `postgres db1:5432` or `receiver ops`.
+    /// Name of the part, such as `store`, `postgres db1:5432` or `receiver ops`.
     #[schemars(example = "postgres db1:5432")]
     pub name: String,
     pub state: PartStateName,
@@ -46,14 +46,14 @@ pub struct PartItem {
 pub enum PartStateName {
     Starting,
     Ok,
-    /// The part works, but not wholly; what it watches may be the reason.
+    /// The part works, but not completely. The reason may be the server or receiver that it serves.
     Degraded,
     /// The part itself does not work.
     Failed,
     Stopping,
 }
 
-/// A part of the agent. A PostgreSQL server also has the costs of watching it.
+/// A part of the agent. A PostgreSQL server also has the costs of monitoring it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceItem {
     #[serde(flatten)]
@@ -65,9 +65,9 @@ pub struct ServiceItem {
 /// Costs of the agent's own statements at a server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerCost {
-    /// Share of one core that the server works for the agent, at the intervals in force.
+    /// Share of one CPU core that the server spends on the agent's statements, at the intervals in force.
     pub ratio: f64,
-    /// The share that it may be. Past it, intervals become longer.
+    /// Largest allowed share. Above it, intervals become longer.
     pub budget_ratio: f64,
     /// Costs by the name of the collector.
     pub collectors: BTreeMap<String, CollectorCost>,
@@ -76,7 +76,7 @@ pub struct ServerCost {
 /// Costs of a collector at a server, since the agent started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CollectorCost {
-    /// Time that the server worked: round trips less the shortest one.
+    /// Time that the server worked: each round trip minus the shortest one.
     pub seconds: f64,
     /// Statements that were sent.
     pub statements: f64,
@@ -86,9 +86,9 @@ pub struct CollectorCost {
     pub interval_seconds: f64,
     /// Whether the budget made the interval longer than the configured one.
     pub slowed: bool,
-    /// Execution time as `pg_stat_statements` counts it. Null where the extension is not there, or was not read yet.
+    /// Execution time as `pg_stat_statements` counts it. Null if the extension is missing or was not read yet.
     pub execution_seconds: Option<f64>,
-    /// Blocks read or found in shared buffers, as `pg_stat_statements` counts them.
+    /// Blocks that were read or found in shared buffers, as `pg_stat_statements` counts them.
     pub blocks: Option<f64>,
     /// Bytes of temporary files, as `pg_stat_statements` counts them.
     pub temp_bytes: Option<f64>,

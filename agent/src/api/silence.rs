@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 use super::list::Timestamp;
 use super::names;
 
-/// A new silence. Its end is `ends_at` or `duration`, and exactly one of them is given.
+/// A new silence. Exactly one of `ends_at` and `duration` must be given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSilence {
     /// Matchers such as `rule="lag"`, `server!="db1:5432"` or `database=~"app.*"`; all must hold. At most 50.
     #[schemars(example = ["rule=\"replication-lag\"", "database=~\"app.*\""])]
     pub matchers: Vec<String>,
-    /// RFC 3339. Now if absent.
+    /// Start in RFC 3339. Now if absent.
     pub starts_at: Option<String>,
-    /// RFC 3339, at most a year after the start.
+    /// End in RFC 3339, at most a year after the start.
     pub ends_at: Option<String>,
-    /// Time from the start on, such as `2h` or `30m`.
+    /// Time from the start to the end, such as `2h` or `30m`.
     #[schemars(example = "2h")]
     pub duration: Option<String>,
     /// Author of the silence, at most 100 characters. The name of the token if absent.
@@ -34,7 +34,7 @@ pub struct SilenceItem {
     pub id: String,
     #[schemars(schema_with = "names::silence_state")]
     pub state: SilenceState,
-    /// All must hold.
+    /// Matchers; all must hold.
     pub matchers: Vec<String>,
     pub starts_at: Timestamp,
     pub ends_at: Timestamp,
@@ -46,7 +46,7 @@ pub struct SilenceItem {
     pub source: SilenceSource,
 }
 
-/// Where a silence comes from. One of the config file can be changed there alone.
+/// Source of a silence. A silence of the config file can only be changed there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SilenceSource {
@@ -54,12 +54,12 @@ pub enum SilenceSource {
     Api,
 }
 
-/// A silence that was just added, with what it does.
+/// A silence that was just added, with its effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AddedSilence {
     #[serde(flatten)]
     pub silence: SilenceItem,
-    /// Open alerts that it hides. Zero may mean that a matcher is misspelt.
+    /// Number of open alerts that it hides. Zero may mean that a matcher is misspelt.
     pub open_alerts_that_match: u64,
     /// Labels in its matchers that no alert of a shipped plugin has.
     pub notes: Vec<String>,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A page has this many statements if the request names no limit: as many as people read at once.
+/// Statements on a page if the request names no limit: as many as people read at once.
 pub const SLOW_QUERIES_LIMIT_DEFAULT: u32 = 50;
 /// A page has at most this many statements. More would make one answer hold up others.
 pub const SLOW_QUERIES_LIMIT_MAX: u32 = 200;
@@ -19,7 +19,7 @@ pub struct SlowQueriesQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = SLOW_QUERIES_LIMIT_MAX))]
     pub limit: Option<i64>,
-    /// Mean execution time from which on a statement is slow, such as `250ms`. The database's own threshold if absent.
+    /// Mean execution time from which a statement is slow, such as `250ms`. The database's own threshold if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "250ms")]
     pub threshold: Option<String>,
@@ -28,7 +28,7 @@ pub struct SlowQueriesQuery {
     pub cursor: Option<String>,
 }
 
-/// Slow statements, those that took most time in all first.
+/// Slow statements, those with the longest total time first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlowQueryList {
     pub items: Vec<SlowQuery>,
@@ -60,6 +60,6 @@ pub struct SlowQuery {
     pub p95_estimate_seconds: Option<f64>,
     /// Rows that were returned or changed in the interval.
     pub rows: Option<f64>,
-    /// Normalised text. Null until it was read, which happens rarely.
+    /// Normalised text. Null until it was read, which takes a while since texts are read rarely.
     pub query: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Names of the configured databases and Redis deployments, as requests may use them.
+//! Names of the configured databases and Redis deployments that a request can use.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ impl Databases {
         Self(names.into())
     }
 
-    /// The name, if it is configured. A misspelt one must not look like a database without facts.
+    /// Checks that the name is configured. Without the check, a misspelt name would look like a database without facts.
     pub fn known<'a>(&self, name: Option<&'a str>) -> Result<Option<&'a str>, ApiError> {
         match name {
             Some(name) if !self.0.iter().any(|known| known == name) => {

@@ -1,4 +1,4 @@
-//! Refusals of the pipeline's desk as answers.
+//! Converts refusals of the pipeline's desk into API errors.
 
 use pharos_model::dispatch::{AcknowledgeError, SilenceError};
 use pharos_model::error_chain::chain;
@@ -6,7 +6,7 @@ use pharos_model::error_chain::chain;
 use super::error::ApiError;
 use crate::pipeline::DeskError;
 
-/// Why the pipeline did not do what it was asked.
+/// The API error for a request that the pipeline refused.
 pub fn refused(err: DeskError) -> ApiError {
     let message = chain(&err);
     match err {

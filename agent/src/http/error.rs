@@ -1,4 +1,4 @@
-//! Errors as JSON: what went wrong, and how to mend it; never a stack trace, never a secret.
+//! Errors as JSON: what went wrong and how to correct it. They never contain a stack trace or a secret.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -24,7 +24,8 @@ impl ApiError {
     }
 
     pub fn method_not_allowed() -> Self {
-        Self::new(ErrorCode::MethodNotAllowed, "this path does not know that method").hint("the header `allow` names those it knows")
+        Self::new(ErrorCode::MethodNotAllowed, "this path does not support that method")
+            .hint("the header `allow` lists those that it supports")
     }
 
     pub fn unauthorised(message: impl Into<String>) -> Self {
@@ -52,7 +53,7 @@ impl ApiError {
         Self::new(ErrorCode::Timeout, "the answer took too long")
     }
 
-    /// Adds the way out.
+    /// Adds what the caller can do about the error.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
@@ -75,7 +76,7 @@ fn status(code: ErrorCode) -> StatusCode {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = status(self.0.code);
-        // A value has sorted keys, as every answer.
+        // Converting to a `Value` sorts the keys, as in every answer.
         (status, Json(serde_json::to_value(ErrorAnswer { error: self.0 }).unwrap_or_default())).into_response()
     }
 }

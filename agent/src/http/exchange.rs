@@ -1,4 +1,4 @@
-//! How handlers read requests and write answers: typed on both sides, and every mistake of a visitor is a JSON error.
+//! Typed requests and answers of handlers. Every mistake of a caller becomes a JSON error.
 
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 
 /// The parameters of the query.
-pub struct Asked<Q>(pub Q);
+pub struct Parameters<Q>(pub Q);
 
-impl<Q: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<Q> {
+impl<Q: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<Q> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -24,9 +24,9 @@ impl<Q: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<Q> {
 }
 
 /// The parameter in the path.
-pub struct Named(pub String);
+pub struct PathName(pub String);
 
-impl<S: Send + Sync> FromRequestParts<S> for Named {
+impl<S: Send + Sync> FromRequestParts<S> for PathName {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -36,9 +36,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 }
 
 /// The body of the request.
-pub struct Sent<B>(pub B);
+pub struct JsonBody<B>(pub B);
 
-impl<B: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<B> {
+impl<B: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<B> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -65,7 +65,7 @@ impl<T> Answer<T> {
 
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        // A value has sorted keys; the types have no keys that a value lacks.
+        // Converting to a `Value` sorts the keys and loses none of them.
         match serde_json::to_value(self.body) {
             Ok(body) => (self.status, Json(body)).into_response(),
             Err(err) => ApiError::unavailable(format!("the answer cannot be written: {err}")).into_response(),

@@ -1,7 +1,7 @@
-//! The outside surface: API, health, metrics. Handlers read the board or ask a narrow handle; none of them touches a database.
+//! The HTTP interface: API, health and metrics. Handlers read the board or send a request to one part; none of them queries a server.
 //!
-//! Each area of `routes` has a state of its own, and declares at each route what a visitor must be allowed to do and how long an answer may
-//! take. `route` enforces that, `openapi` documents it, and `site` serves all areas together. What is sent and answered are the types of
+//! Each area of `routes` has its own state. Each of its routes declares the permission that a caller needs and how long an answer may take.
+//! `route` enforces both, `openapi` documents them, and `site` serves all areas together. Requests and answers have the types of
 //! `crate::api`.
 
 mod access;
@@ -19,7 +19,7 @@ mod route;
 pub mod routes;
 mod site;
 
-pub use self::access::{Access, Visitor};
+pub use self::access::{Access, Caller};
 pub use self::databases::Databases;
 pub use self::exposition::Exposition;
 pub use self::route::Area;

@@ -1,4 +1,4 @@
-//! `GET /api/openapi.json`: the interface described, made from the routes and the types that serve it.
+//! `GET /api/openapi.json`: the description of the interface, made from the routes and the types that serve it.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -11,29 +11,29 @@ use super::operation::{AnswerKind, MakeSchema, Operation, PathParameter, Permiss
 use super::route::{Area, Route};
 use crate::api::error::ErrorAnswer;
 
-const DESCRIPTION: &str = "What the agent knows, and the few things that people tell it.
+const DESCRIPTION: &str = "Facts, alerts and states that the agent serves, and the few requests that change something.
 
 **Shapes.** Lists are `{\"items\": [...]}` in the order that their route documents. Where a list can be long, `limit` bounds a page and \
 `next_cursor` leads to the next one. Times are RFC 3339 in UTC; names of other quantities end with their unit. Later versions add keys and \
-names to these answers, so a client ignores those that it does not know.
+names to these answers, so a client must ignore those that it does not know.
 
 **Permission.** Each operation asks for `anyone`, `viewer` or `operator`, in `x-permission`. A token comes in `Authorization: Bearer TOKEN`. \
-While no `[[access.token]]` is configured, visitors of the agent's own machine read without one. Requests that change something need an \
+While no `[[access.token]]` is configured, callers on the agent's own machine read without one. Requests that change something need an \
 operator's token, the header `content-type: application/json` and a `Host` that is an address, `localhost` or configured.
 
 **Limits.** `x-limits` of an operation has the largest body, the deadline of the answer and how many requests are answered at the same time; \
 others wait for their turn. The head of a request has at most 32 KiB and arrives within 5 s. The agent holds at most 64 connections.
 
-**Errors.** Every error is `{\"error\": {\"code\", \"message\", \"hint\"}}`. A path that does not exist answers 404, a method that a path does \
-not know 405 with the header `allow`.";
+**Errors.** Every error is `{\"error\": {\"code\", \"message\", \"hint\"}}`. A path that does not exist answers 404. A method that a path does \
+not support answers 405 with the header `allow`.";
 
-/// The area of this route: the document is made once, from all other areas and itself.
+/// The area of this route. Its document is made once, from all other areas and this one.
 pub fn area(others: &[Area]) -> Area {
     const NAME: &str = "openapi";
     const ABOUT: &str = "This document.";
     let route = || {
         let route = Route::get("/api/openapi.json", "readOpenApi", show);
-        route.says("This document", "OpenAPI 3.1.").answers::<Map<String, Value>>(200, "The document.")
+        route.describes("This document", "OpenAPI 3.1.").answers::<Map<String, Value>>(200, "The document.")
     };
     let own = Area::new(NAME, ABOUT, &Bytes::new(), [route()]);
     let document = document(others.iter().chain([&own]));
@@ -79,7 +79,7 @@ fn document<'a>(areas: impl Iterator<Item = &'a Area>) -> Value {
     })
 }
 
-/// Schemas of answers list every key that is written, those of requests only keys that must be sent.
+/// Generators of schemas. Schemas of answers require every key that is written; schemas of requests require only keys that must be sent.
 struct Schemas {
     answers: SchemaGenerator,
     requests: SchemaGenerator,
@@ -98,7 +98,7 @@ impl Default for Schemas {
 }
 
 impl Schemas {
-    /// All schemas that were referred to. Types of answers and of requests have different names, or the same schema.
+    /// All schemas that the document refers to. A type of answers and a type of requests have different names or equal schemas.
     fn definitions(mut self) -> Map<String, Value> {
         let mut definitions = self.answers.take_definitions(true);
         definitions.extend(self.requests.take_definitions(true));
@@ -131,7 +131,7 @@ impl Schemas {
         documented
     }
 
-    /// The fields of a query's type. A parameter that is not sent is absent, so none of them takes null.
+    /// The fields of a query's type as parameters. A parameter that is not sent is absent, so no parameter accepts null.
     fn query_parameters(&mut self, query: MakeSchema) -> Vec<Value> {
         let schema = query(&mut self.requests).to_value();
         let fields = schema["properties"].as_object().cloned().unwrap_or_default();
@@ -155,7 +155,7 @@ impl Schemas {
             let content: Map<String, Value> =
                 answer.media_types.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
             let status = answer.status.to_string();
-            // What the operation itself says of a status comes first.
+            // A description by the operation itself takes precedence over the common one.
             responses.entry(status).or_insert_with(|| json!({ "description": answer.description, "content": content }));
         }
         responses
@@ -166,8 +166,8 @@ impl Schemas {
 fn common_errors(operation: &Operation) -> Vec<(u16, &'static str)> {
     const BUSY: (u16, &str) = (503, "All connections are being answered, or the answer took longer than the deadline.");
     const MALFORMED: (u16, &str) =
-        (400, "A parameter is unknown or out of bounds, the body is no such JSON, or there are two `Host` headers.");
-    const UNKNOWN: (u16, &str) = (401, "No token was sent, or one that the agent does not know.");
+        (400, "A parameter is unknown or out of bounds, the body does not have this schema, or there are two `Host` headers.");
+    const UNKNOWN: (u16, &str) = (401, "No token was sent, or a token that the agent does not know.");
     const FORBIDDEN: (u16, &str) = (403, "The token lacks the permission, or the agent is not known under the name in `Host`.");
     const MEDIA: (u16, &str) = (415, "The request does not carry `content-type: application/json`.");
     match operation.permission {
@@ -177,7 +177,7 @@ fn common_errors(operation: &Operation) -> Vec<(u16, &'static str)> {
     }
 }
 
-/// Without configured tokens, reading needs none.
+/// The security requirement of an operation. Reading has an empty alternative, since it needs no token while none is configured.
 fn security(permission: Permission) -> Value {
     match permission {
         Permission::Anyone => json!([]),
@@ -195,7 +195,7 @@ fn path_parameter(parameter: &PathParameter) -> Value {
     json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
 }
 
-/// The schema of an optional field, as the schema of the value that a parameter has.
+/// Removes null from the schema of an optional field, since a parameter that is sent has a value.
 fn without_null(mut schema: Value) -> Value {
     if let Some(types) = schema["type"].as_array() {
         let kept: Vec<Value> = types.iter().filter(|name| *name != "null").cloned().collect();

@@ -1,4 +1,4 @@
-//! Operations of the interface. Each is declared once: its route enforces what `GET /api/openapi.json` documents.
+//! Operations of the interface. Each is declared once, and its route enforces what `GET /api/openapi.json` documents.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use axum::http::Method;
 use schemars::generate::SchemaGenerator;
 use schemars::{JsonSchema, Schema};
 
-/// Permissions that a route can ask of a visitor.
+/// Permissions that a route can require of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// Every request is answered, and no token is read.
+    /// No permission: every request is answered, and no token is read.
     Anyone,
-    /// Visitors that may read. Without configured tokens, these are all visitors of this machine.
+    /// Callers that may read. Without configured tokens, these are all callers of this machine.
     Viewer,
     /// Operators that read. A viewer is refused with this sentence.
     Operator(&'static str),
@@ -33,20 +33,21 @@ impl Permission {
 /// Bounds of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest body of a request. People send a few lines.
+    /// Largest body of a request, in bytes. People send a few lines.
     pub body_bytes_max: usize,
-    /// How long the head of an answer may take. Past it the visitor gets an error instead.
+    /// Longest time until the head of an answer. After it the caller gets an error instead.
     pub deadline: Duration,
-    /// Requests that are answered at the same time. Others wait for their turn, within the deadline.
+    /// Most requests that are answered at the same time. Others wait for their turn, within the deadline.
     pub concurrent_max: usize,
 }
 
 impl Limits {
-    /// Reads of memory. As many are answered at the same time as there are connections at most.
+    /// Limits of operations that only read memory. All connections can be answered at the same time.
     pub const MEMORY: Self = Self { body_bytes_max: 64 << 10, deadline: Duration::from_secs(10), concurrent_max: 64 };
-    /// Operations that read or write the store, or wait for the pipeline. Both do one thing at a time, so more would only queue there.
+    /// Limits of operations that use the store or wait for the pipeline. Both do one thing at a time, so more requests would only queue
+    /// there.
     pub const STORE: Self = Self { concurrent_max: 16, ..Self::MEMORY };
-    /// Operations that send something out and wait for the other side.
+    /// Limits of operations that send a message and wait for its receiver.
     pub const DELIVERY: Self = Self { concurrent_max: 4, ..Self::MEMORY };
 }
 
@@ -63,7 +64,7 @@ pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 pub struct PathParameter {
     pub name: &'static str,
     pub description: &'static str,
-    /// Regular expression that a value must match. None: every text is looked up.
+    /// Regular expression that documents valid values. `None`: any text is valid.
     pub pattern: Option<&'static str>,
 }
 

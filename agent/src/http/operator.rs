@@ -1,7 +1,7 @@
-//! The operator's token: who can read it is the agent's own user, or root.
+//! The operator's token. Only the agent's own user and root can read it.
 //!
-//! The token lies in the data directory, for its owner alone, and each start makes a new one: a command that was run while the agent was not there
-//! may have shown it to somebody else on its port.
+//! The token is a file in the data directory that only its owner can read. Each start makes a new token: a command that ran while the agent
+//! was stopped may have sent the old one to another program on the agent's port.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,12 +15,12 @@ const TOKEN_BYTES: usize = 32;
 /// Longest content of the token file that is read. The token itself has 64 characters.
 const LINE_BYTES_MAX: u64 = 128;
 
-/// Where the token of this data directory is.
+/// Path of the token in this data directory.
 pub fn place(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE)
 }
 
-/// A new token for this data directory; where the disk takes none, the one that is there.
+/// Makes a new token in this data directory. If it cannot be written, the existing token is used.
 pub fn prepare(data_dir: &Path) -> io::Result<Secret> {
     make(data_dir).or_else(|err| read(data_dir).map_err(|_| err))
 }
@@ -30,7 +30,7 @@ fn make(data_dir: &Path) -> io::Result<Secret> {
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     let token = pharos_model::text::hex(&bytes);
     let (path, new) = (place(data_dir), data_dir.join(format!("{FILE}.new")));
-    // A link or a file of somebody else under this name is not written through.
+    // Removed first, so that a link or a file of another user under this name is never written to.
     let _ = std::fs::remove_file(&new);
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
     file.write_all(format!("{token}\n").as_bytes())?;
@@ -39,13 +39,13 @@ fn make(data_dir: &Path) -> io::Result<Secret> {
     Ok(Secret::new(token))
 }
 
-/// The token that is there, if only its owner can read and write it.
+/// Reads the existing token. Fails if others than its owner can read or write the file.
 pub fn read(data_dir: &Path) -> io::Result<Secret> {
-    // Whatever else lies under this name must not be waited for.
+    // A pipe or a link under this name must not block or redirect the read.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(place(data_dir))?;
     let found = file.metadata()?;
-    // Root asks an agent of any user; nobody else may leave a token for us.
+    // Root may use the token of any user's agent. For other users, a token of another user could lead to a foreign agent.
     let user = rustix::process::geteuid();
     let is_trusted = user.is_root() || found.uid() == user.as_raw();
     if !found.is_file() || found.mode() & 0o077 != 0 || !is_trusted {

@@ -1,4 +1,4 @@
-//! A route: an operation and the handler that answers it. An area is the routes that share one narrow state.
+//! A route is an operation with its handler. An area is a group of routes that share one state.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use super::access::Access;
 use super::error::ApiError;
 use super::operation::{AnswerKind, Limits, Operation, PathParameter, Permission, schema_of};
 
-/// An operation with its handler, which still lacks its state.
+/// An operation with its handler, before the handler gets its state.
 pub struct Route<S> {
     operation: Operation,
     handler: MethodRouter<S>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Route<S> {
-    /// A route that reads, for viewers. `id` names the operation for generated clients.
+    /// A route for viewers that only reads. `id` names the operation for generated clients.
     pub fn get<T: 'static>(path: &'static str, id: &'static str, handler: impl Handler<T, S>) -> Self {
         Self::new(Method::GET, path, id, on(MethodFilter::GET, handler))
     }
 
-    /// Routes that change something, for operators.
+    /// A route for operators that changes something.
     pub fn post<T: 'static>(path: &'static str, id: &'static str, handler: impl Handler<T, S>) -> Self {
         Self::new(Method::POST, path, id, on(MethodFilter::POST, handler))
     }
@@ -59,8 +59,8 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         Self { operation, handler }
     }
 
-    /// Documents the operation: a line that names it, and what else a reader should know.
-    pub fn says(mut self, summary: &'static str, description: &'static str) -> Self {
+    /// Documents the operation: a line that names it, and further details.
+    pub fn describes(mut self, summary: &'static str, description: &'static str) -> Self {
         (self.operation.summary, self.operation.description) = (summary, description);
         self
     }
@@ -90,17 +90,17 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         self
     }
 
-    /// A JSON answer.
+    /// Documents a JSON answer.
     pub fn answers<T: JsonSchema>(self, status: u16, description: &'static str) -> Self {
         self.kind(AnswerKind { status, description, media_types: &["application/json"], schema: Some(schema_of::<T>) })
     }
 
-    /// An answer that is text.
+    /// Documents a text answer.
     pub fn answers_text(self, status: u16, description: &'static str, media_types: &'static [&'static str]) -> Self {
         self.kind(AnswerKind { status, description, media_types, schema: None })
     }
 
-    /// An error that this operation has of its own. Those of its permission, its parameters and its limits need no line.
+    /// Documents an error that only this operation has. Errors of permissions, parameters and limits are documented automatically.
     pub fn refuses(self, status: u16, description: &'static str) -> Self {
         self.answers::<crate::api::error::ErrorAnswer>(status, description)
     }
@@ -111,9 +111,9 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
     }
 }
 
-/// Routes about one thing, each with its state.
+/// Routes about one topic, with their state.
 pub struct Area {
-    /// Name and description under which they are documented.
+    /// Name and description of the area in the documentation.
     pub name: &'static str,
     pub description: &'static str,
     routes: Vec<(Operation, MethodRouter)>,
@@ -132,7 +132,7 @@ impl Area {
         self.routes.iter().map(|(operation, _)| operation)
     }
 
-    /// The paths of the area and their handlers, each behind its permission and its limits.
+    /// Paths and handlers of the area. Each handler checks its permission and enforces its limits.
     pub fn guarded(self, access: &Arc<Access>) -> impl Iterator<Item = (&'static str, MethodRouter)> {
         self.routes.into_iter().map(|(operation, handler)| (operation.path, guarded(&operation, handler, Arc::clone(access))))
     }
@@ -144,13 +144,13 @@ fn guarded(operation: &Operation, handler: MethodRouter, access: Arc<Access>) ->
     let handler =
         handler.route_layer(DefaultBodyLimit::max(limits.body_bytes_max)).route_layer(middleware::from_fn_with_state(guard, admit));
     match permission {
-        // Other methods of such a path ask for no token either.
+        // Unsupported methods of a path without permission need no token either.
         Permission::Anyone => handler.fallback(async || ApiError::method_not_allowed()),
         _ => handler,
     }
 }
 
-/// Everything that a route asks of each request.
+/// Permission and limits that a route enforces for each request.
 struct Guard {
     access: Arc<Access>,
     permission: Permission,
@@ -158,17 +158,17 @@ struct Guard {
     turns: Semaphore,
 }
 
-/// Lets a request in, waits for its turn and bounds the time of its answer.
+/// Checks the permission of a request, waits for its turn and bounds the time of its answer.
 async fn admit(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
-    let visitor = match guard.access.admit(request.headers(), guard.permission) {
-        Ok(visitor) => visitor,
+    let caller = match guard.access.admit(request.headers(), guard.permission) {
+        Ok(caller) => caller,
         Err(error) => return error.into_response(),
     };
-    if let Some(visitor) = visitor {
-        request.extensions_mut().insert(visitor);
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
     }
     let answer = async {
-        // The semaphore is never closed; without a turn the answer would only be less bounded.
+        // The semaphore is never closed. If it were, requests would only run without this limit.
         let _turn = guard.turns.acquire().await.ok();
         next.run(request).await
     };

@@ -1,4 +1,4 @@
-//! The site: all areas behind one router, and the task that answers on the listener.
+//! All areas behind one router, and the task that answers on the listener.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::route::Area;
 use crate::config::http::HttpConfig;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Answers from this size on are compressed when the visitor takes that.
+/// Size in bytes from which answers are compressed, if the client accepts that.
 const COMPRESSED_FROM: u16 = 2 << 10;
 
 /// Everything that is served, and the rules of access.
@@ -48,14 +48,14 @@ fn hint(source: &std::io::Error) -> &'static str {
     if source.kind() == std::io::ErrorKind::AddrInUse { " (is another agent running? change http.listen)" } else { "" }
 }
 
-/// Takes the port, before anything else is started.
+/// Opens the listener. Called before anything else is started, so that a taken port stops the start.
 pub async fn bind(config: &HttpConfig) -> Result<TcpListener, ListenError> {
     let address = config.address().map_err(ListenError::Address)?;
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
 impl Site {
-    /// Answers until `stop`; requests under way are finished.
+    /// Answers requests until `stop`. Requests in progress are finished.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let (exposition, metrics) = (Arc::clone(&self.exposition), Arc::clone(&self.metrics));
         tokio::select! {
@@ -78,7 +78,7 @@ impl Site {
     }
 }
 
-/// Answers requests that no route takes. Strangers do not learn what exists, so the visitor is checked as for a route.
+/// Answers requests without a route. The caller is checked as for a route, so that strangers do not learn which paths exist.
 fn refusal(
     access: &Arc<Access>,
     error: fn() -> ApiError,
@@ -91,7 +91,7 @@ fn refusal(
     }
 }
 
-/// Counts every answer by the template of its route: paths are the visitor's to choose.
+/// Counts every answer by the template of its route. Paths would be labels without bound, since callers choose them.
 async fn count(State(metrics): State<Arc<SelfMetrics>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let response = next.run(request).await;

@@ -4,7 +4,7 @@ use pharos_model::alert::{Alert, Fingerprint};
 use pharos_model::audit::AuditEntry;
 use pharos_model::dispatch::{Dispatcher, Silence, Trace};
 
-use super::desk::{DeskError, Order, Words};
+use super::desk::{DeskError, Order, SignedComment};
 use super::flow::Pipeline;
 use super::records::Act;
 use crate::store::{AlertChanges, Wanted};
@@ -38,7 +38,7 @@ impl Pipeline {
         Ok(silence)
     }
 
-    async fn acknowledge(&mut self, fingerprint: Fingerprint, words: Words) -> Result<(), DeskError> {
+    async fn acknowledge(&mut self, fingerprint: Fingerprint, words: SignedComment) -> Result<(), DeskError> {
         let before = self.dispatcher.clone();
         self.dispatcher.acknowledge(fingerprint, &words.author, &words.comment, self.clock.now())?;
         let entry = self.act(&words.actor).acknowledged(fingerprint, &words);

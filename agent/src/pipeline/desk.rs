@@ -20,7 +20,7 @@ pub enum Order {
     Silences(oneshot::Sender<Vec<Silence>>),
     Silence(Box<Silence>, String, oneshot::Sender<Result<Silence, DeskError>>),
     ExpireSilence(String, String, oneshot::Sender<Result<Silence, DeskError>>),
-    Acknowledge(Fingerprint, Words, oneshot::Sender<Result<(), DeskError>>),
+    Acknowledge(Fingerprint, SignedComment, oneshot::Sender<Result<(), DeskError>>),
     Unacknowledge(Fingerprint, String, oneshot::Sender<Result<(), DeskError>>),
     /// The second value is the last state of an alert that has ended.
     Explain(Fingerprint, Option<Box<Alert>>, oneshot::Sender<Option<(Alert, Trace)>>),
@@ -30,12 +30,12 @@ pub enum Order {
 
 /// Author and reason of a request.
 #[derive(Debug, Clone)]
-pub struct Words {
-    /// Name of the visitor's token, for the audit log.
+pub struct SignedComment {
+    /// Name of the caller's token, for the audit log.
     pub actor: String,
-    /// Author as the visitor gives it.
+    /// Author as the caller gives it.
     pub author: String,
-    /// Reason as the visitor gives it.
+    /// Reason as the caller gives it.
     pub comment: String,
 }
 
@@ -89,27 +89,27 @@ impl Desk {
         self.ask(Order::Silences).await
     }
 
-    /// Adds or replaces a silence. `who` is the name of the visitor's token.
+    /// Adds or replaces a silence. `who` is the name of the caller's token.
     pub async fn silence(&self, silence: Silence, who: &str) -> Result<Silence, DeskError> {
         self.ask(|answer| Order::Silence(Box::new(silence), who.to_owned(), answer)).await?
     }
 
-    /// Ends a silence now. `who` is the name of the visitor's token.
+    /// Ends a silence now. `who` is the name of the caller's token.
     pub async fn expire_silence(&self, id: &str, who: &str) -> Result<Silence, DeskError> {
         self.ask(|answer| Order::ExpireSilence(id.to_owned(), who.to_owned(), answer)).await?
     }
 
     /// Acknowledges the open incident of an alert.
-    pub async fn acknowledge(&self, fingerprint: Fingerprint, words: Words) -> Result<(), DeskError> {
+    pub async fn acknowledge(&self, fingerprint: Fingerprint, words: SignedComment) -> Result<(), DeskError> {
         self.ask(|answer| Order::Acknowledge(fingerprint, words, answer)).await?
     }
 
-    /// Removes the acknowledgement of an alert. `who` is the name of the visitor's token.
+    /// Removes the acknowledgement of an alert. `who` is the name of the caller's token.
     pub async fn unacknowledge(&self, fingerprint: Fingerprint, who: &str) -> Result<(), DeskError> {
         self.ask(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
     }
 
-    /// Explains an alert. The store is read here, so that a visitor's request never delays the pipeline.
+    /// Explains an alert. The store is read here, so that a caller's request never delays the pipeline.
     pub async fn explain(&self, fingerprint: Fingerprint, store: &Store) -> Result<Explanation, DeskError> {
         let open = self.ask(|answer| Order::Explain(fingerprint, None, answer)).await?;
         // The history is read after the alert, so that an alert that ends meanwhile is never shown in an earlier state.

@@ -5,7 +5,7 @@ use pharos_model::audit::{AGENT, AcknowledgementWords, AlertChange, AuditAction,
 use pharos_model::dispatch::{Silence, Withheld};
 use pharos_model::event::{Event, EventDetail, PluginChange, WithheldNotice};
 
-use super::desk::Words;
+use super::desk::SignedComment;
 use crate::plugin::PluginEvent;
 use crate::store::Wanted;
 
@@ -77,7 +77,7 @@ impl Act<'_> {
     }
 
     /// Audit entry for an alert that the person acknowledged.
-    pub fn acknowledged(self, fingerprint: Fingerprint, words: &Words) -> AuditEntry {
+    pub fn acknowledged(self, fingerprint: Fingerprint, words: &SignedComment) -> AuditEntry {
         let words = AcknowledgementWords { author: words.author.clone(), comment: words.comment.clone() };
         self.entry(fingerprint.to_string(), AuditAction::AlertAcknowledged(words))
     }

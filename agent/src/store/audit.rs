@@ -19,11 +19,11 @@ impl Store {
 
     /// The newest rows, newest first; only those before `before` if asked.
     pub async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        self.read_for_visitor(move |connection| list(connection, before, limit)).await
+        self.read_for_caller(move |connection| list(connection, before, limit)).await
     }
 
     /// Verifies the whole chain.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
-        self.read_for_visitor(|connection| verify(connection)).await
+        self.read_for_caller(|connection| verify(connection)).await
     }
 }

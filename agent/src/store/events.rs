@@ -20,16 +20,16 @@ impl Store {
 
     /// The events of an alert, newest first: its transitions, and the receivers that were not notified.
     pub async fn alert_history(&self, fingerprint: String, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.read_essential_for_visitor(move |connection| event_table::alert_history(connection, &fingerprint, limit)).await
+        self.read_essential_for_caller(move |connection| event_table::alert_history(connection, &fingerprint, limit)).await
     }
 
     /// One page of an alert's history, newest first. With `before`, the page holds only older events than the one with that id.
     pub async fn alert_history_page(&self, fingerprint: String, before: Option<u64>, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
-        self.read_essential_for_visitor(move |connection| event_table::alert_history_page(connection, &fingerprint, before, limit)).await
+        self.read_essential_for_caller(move |connection| event_table::alert_history_page(connection, &fingerprint, before, limit)).await
     }
 
     /// Fingerprints that begin with `begins`, of alerts whose history is stored. Returns `limit` of them at most.
     pub async fn fingerprints(&self, begins: String, limit: u32) -> Result<Vec<String>, StoreError> {
-        self.read_essential_for_visitor(move |connection| event_table::fingerprints(connection, &begins, limit)).await
+        self.read_essential_for_caller(move |connection| event_table::fingerprints(connection, &begins, limit)).await
     }
 }

@@ -16,8 +16,8 @@ use crate::request;
 /// Jobs that wait for the thread. A longer queue would only mean that the disk is too slow.
 const QUEUED_JOBS_MAX: usize = 256;
 
-/// Requests of API visitors in the queue at once. The work of the agent waits behind these few at most.
-const VISITORS_MAX: usize = 2;
+/// Requests of API callers in the queue at once. The work of the agent waits behind these few at most.
+const CALLERS_MAX: usize = 2;
 
 type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
 
@@ -26,7 +26,7 @@ type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     condition: Arc<Mutex<Condition>>,
-    visitors: Arc<Semaphore>,
+    callers: Arc<Semaphore>,
 }
 
 impl Store {
@@ -39,7 +39,7 @@ impl Store {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
         let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
         std::thread::Builder::new().name("store".to_owned()).spawn(move || serve(keeper, queue)).map_err(failed)?;
-        Ok(Self { jobs, condition, visitors: Arc::new(Semaphore::new(VISITORS_MAX)) })
+        Ok(Self { jobs, condition, callers: Arc::new(Semaphore::new(CALLERS_MAX)) })
     }
 
     /// The condition of the store after its latest job.
@@ -69,26 +69,26 @@ impl Store {
         self.send(move |keeper| keeper.read(&work as &Work<T>)).await
     }
 
-    /// Reads for a visitor of the API: few at once, and not at all once the visitor has left.
-    pub(super) async fn read_for_visitor<T: Send + 'static>(
+    /// Reads for a caller of the API: few at once, and not at all once the caller has left.
+    pub(super) async fn read_for_caller<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.visitor_turn().await?;
+        let turn = self.caller_turn().await?;
         self.exchange(Some(turn), move |keeper| keeper.read(&work as &Work<T>)).await
     }
 
-    /// Reads essential data for a visitor of the API.
-    pub(super) async fn read_essential_for_visitor<T: Send + 'static>(
+    /// Reads essential data for a caller of the API.
+    pub(super) async fn read_essential_for_caller<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.visitor_turn().await?;
+        let turn = self.caller_turn().await?;
         self.exchange(Some(turn), move |keeper| keeper.read_essential(&work as &Work<T>)).await
     }
 
-    async fn visitor_turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        let turn = tokio::time::timeout(ANSWER_MAX, Arc::clone(&self.visitors).acquire_owned()).await;
+    async fn caller_turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let turn = tokio::time::timeout(ANSWER_MAX, Arc::clone(&self.callers).acquire_owned()).await;
         turn.map_err(|_| StoreError::DeadlineExceeded)?.map_err(|_| StoreError::Closed)
     }
 
@@ -132,7 +132,7 @@ impl Store {
         self.exchange(None, work).await
     }
 
-    /// Runs work on the thread of the store. The work of a visitor holds its `turn` until it is done.
+    /// Runs work on the thread of the store. The work of a caller holds its `turn` until it is done.
     async fn exchange<T: Send + 'static>(
         &self,
         turn: Option<OwnedSemaphorePermit>,
@@ -140,7 +140,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let exchange = request::ask(&self.jobs, |answer| -> Job {
             Box::new(move |keeper| {
-                // Work of a visitor that has left is not done; the agent's own work is.
+                // Work of a caller that has left is not done; the agent's own work is.
                 if turn.is_none() || !answer.is_closed() {
                     let done = work(keeper);
                     keeper.publish_condition();

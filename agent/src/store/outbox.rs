@@ -166,7 +166,7 @@ impl Store {
     /// The youngest rows about an alert, oldest first, those too that the file does not take for now.
     pub async fn outbox_of(&self, fingerprint: String, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
         let wanted = "fingerprint = ?1 ORDER BY seq DESC LIMIT ?2";
-        let mut rows = self.read_essential_for_visitor(move |connection| list(connection, wanted, params![fingerprint, limit])).await?;
+        let mut rows = self.read_essential_for_caller(move |connection| list(connection, wanted, params![fingerprint, limit])).await?;
         rows.reverse();
         Ok(rows)
     }
@@ -179,7 +179,7 @@ impl Store {
         before: Option<u64>,
         limit: u32,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read_for_visitor(move |connection| youngest(connection, receiver.as_deref(), state, before, limit)).await
+        self.read_for_caller(move |connection| youngest(connection, receiver.as_deref(), state, before, limit)).await
     }
 }
 

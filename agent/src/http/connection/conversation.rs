@@ -1,7 +1,8 @@
-//! Conversations: the requests and answers on a connection of the API, and how long each part may take. `crowd` decides which connection makes room.
+//! Serves requests on one connection of the API and bounds the time of each step. `crowd` chooses the connection that is closed to make
+//! room.
 //!
-//! A connection without a whole request makes room for the next visitor, so half requests shut no visitor out. An answer under way is not
-//! cut while its visitor keeps up, which `pace` measures.
+//! A connection without a complete request may be closed for the next client, so incomplete requests cannot shut clients out. An answer in
+//! progress is not cut off while its client reads fast enough, which `pace` measures.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -25,25 +26,26 @@ use super::crowd::{Crowd, Place};
 use super::progress::Flushes;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// A visitor has this long for the head of a request, and a connection for its next request. Longer would let half requests hold places.
+/// Longest wait for the head of a request, and for the next request on a connection. A longer wait would let incomplete requests hold
+/// places.
 const HEAD_MAX: Duration = Duration::from_secs(5);
-/// The longest head of a request. Tokens and cursors fit many times; more would only fill memory.
+/// Largest head of a request, in bytes. Tokens and cursors fit many times; more would only fill memory.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// A visitor may take nothing of an answer for this long. On a slow line, buffered bytes leave in large pieces.
+/// Longest time in which a client may read nothing of an answer. On a slow line, buffered bytes leave in large pieces.
 const STALL_MAX: Duration = Duration::from_secs(30);
-/// Bytes that the operating system takes ahead of the line. With more, nothing would show for minutes whether a visitor takes an answer; with
-/// less, a large answer takes many turns of the connection. A visitor that takes as little as it may needs 16 s for them.
+/// Most unsent bytes that the operating system buffers for a connection. With more, a client that reads nothing would not be noticed for
+/// minutes; with less, a large answer needs many writes. The slowest client that is allowed reads them in 16 s.
 const AHEAD_BYTES_MAX: u32 = 64 << 10;
-/// A connection is kept this long, whatever it asks, so that no visitor holds a place for ever.
+/// Longest life of a connection, whatever it requests, so that no client holds a place for ever.
 const LIFE_MAX: Duration = Duration::from_mins(10);
-/// At the end of the agent, an answer under way may take this long.
+/// Longest time for an answer in progress when the agent stops.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(8);
-/// At the end of the agent, a connection without a whole request has only this long: it has nothing to lose.
+/// Longest time for a connection without a complete request when the agent stops. No answer is lost with it, so the time is short.
 const LAST_HEAD_MAX: Duration = Duration::from_millis(200);
 /// Pause after the agent's own operating system refused a connection. Without it, the loop would spin.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections and answers on them until `stop`. Answers under way are finished.
+/// Accepts connections and answers on them until `stop`. Answers in progress are finished.
 pub async fn serve(listener: TcpListener, router: Router, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
     let mut crowd = Crowd::new(metrics);
     let mut conversations = JoinSet::new();
@@ -64,7 +66,7 @@ pub async fn serve(listener: TcpListener, router: Router, metrics: Arc<SelfMetri
                         turn_away(stream);
                     }
                 }
-                Err(err) if is_of_visitor(&err) => {}
+                Err(err) if is_of_client(&err) => {}
                 Err(err) => {
                     crowd.refused(&err);
                     sleep(REFUSED_PAUSE).await;
@@ -76,14 +78,14 @@ pub async fn serve(listener: TcpListener, router: Router, metrics: Arc<SelfMetri
     while conversations.join_next().await.is_some() {}
 }
 
-/// Whether accepting failed because the visitor left meanwhile.
-fn is_of_visitor(err: &io::Error) -> bool {
+/// Whether accepting failed because the client has already disconnected.
+fn is_of_client(err: &io::Error) -> bool {
     matches!(err.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
-/// Answers on one connection to its end.
+/// Answers all requests on one connection.
 async fn converse(place: &Place, stream: TcpStream, router: Router, stop: CancellationToken) {
-    // An answer of a few lines must not wait for the visitor's acknowledgement.
+    // An answer of a few lines must not wait for the client's acknowledgement.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_notsent_lowat(AHEAD_BYTES_MAX);
     let mut stream = TimeoutStream::new(stream);
@@ -100,7 +102,7 @@ async fn converse(place: &Place, stream: TcpStream, router: Router, stop: Cancel
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let over_at = Instant::now() + LIFE_MAX;
-    // A visitor that breaks off or takes too long is not worth a log line.
+    // A client that disconnects or is too slow is not logged: clients could fill the log.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = place.leave.cancelled() => return,
@@ -112,7 +114,7 @@ async fn converse(place: &Place, stream: TcpStream, router: Router, stop: Cancel
     let _ = timeout(if is_answering { LAST_ANSWER_MAX } else { LAST_HEAD_MAX }, connection).await;
 }
 
-/// Writes a refusal, as far as the socket takes it without waiting.
+/// Writes a refusal without waiting. The part that the socket does not accept at once is not sent.
 fn turn_away(stream: TcpStream) {
     const BODY: &str = r#"{"error":{"code":"unavailable","message":"all connections of this agent are being answered"}}"#;
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1";

@@ -1,8 +1,9 @@
-//! The connections of the API that there are, and which one makes room.
+//! The open connections of the API, and the choice of the connection that is closed to make room.
 //!
-//! When all places are taken, one makes room for the next visitor. An answer under way is safe while its visitor keeps up, but only a few
-//! of each address are: otherwise one stranger who takes many answers slowly would shut all others out. Among the connections that are not
-//! safe, those of the address that has most of them come first: it loses what it takes, and a visitor from elsewhere has time to ask.
+//! When all places are taken, one connection is closed for the next client. An answer in progress is safe while its client reads fast
+//! enough. Only a few answers of each address are safe: otherwise one stranger who reads many answers slowly would shut all others out. Of
+//! the other connections, one of the address with most of them is closed, so that clients of other addresses have time to send their
+//! requests.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,9 +19,9 @@ use super::progress::Progress;
 use crate::lifecycle::descriptors_max;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Connections at the same time, if the limit of open files allows. Three quarters of that limit are for everything else.
+/// Most open connections, if the limit of open files allows them. At most a quarter of that limit is used; the rest is for everything else.
 const CONNECTIONS_MAX: usize = 64;
-/// Each address has an eighth of all places for answers that are safe.
+/// Each address may have safe answers on an eighth of all places.
 const SAFE_SHARE: usize = 8;
 
 /// All open connections, the oldest first.
@@ -28,9 +29,9 @@ pub struct Crowd {
     next: u64,
     places: BTreeMap<u64, Arc<Place>>,
     max: usize,
-    /// Whether visitors were turned away since there was room last. Logged once until there is room again.
+    /// Whether clients have been refused because all places are taken. Logged once until there is room again.
     is_full: bool,
-    /// Whether the operating system refused the last connection. Logged once in a row.
+    /// Whether the operating system refused the last connection. Only the first of several refusals in a row is logged.
     is_refused: bool,
     metrics: Arc<SelfMetrics>,
 }
@@ -46,7 +47,7 @@ impl Crowd {
         crowd
     }
 
-    /// Gives a new connection a place, for which another one may have to end. None while all places have safe answers.
+    /// Gives a new connection a place and closes another connection for it if necessary. `None` while all places have safe answers.
     pub fn admit(&mut self, peer: SocketAddr) -> Option<(u64, Arc<Place>)> {
         self.is_refused = false;
         if self.places.len() >= self.max && !self.make_room() {
@@ -63,7 +64,7 @@ impl Crowd {
         Some((self.next, place))
     }
 
-    /// Ends one connection, if one may be ended.
+    /// Closes one connection that is not safe. Returns false if there is none.
     fn make_room(&mut self) -> bool {
         let now = Instant::now();
         let held = self.places.iter().map(|(id, place)| Held { id: *id, peer: place.peer, standing: place.progress.standing(now) });
@@ -75,7 +76,7 @@ impl Crowd {
         true
     }
 
-    /// Removes a connection that ended. None: it panicked, and its number is lost.
+    /// Removes a connection that ended. `None`: its task panicked, so its number is not known.
     pub fn remove(&mut self, id: Option<u64>) {
         match id {
             Some(id) => drop(self.places.remove(&id)),
@@ -111,11 +112,11 @@ impl Crowd {
 /// Why a connection ended, or never began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EndReason {
-    /// It made room for another one.
+    /// The connection was closed for another one.
     MadeRoom,
     /// All places had answers that are safe.
     NoRoom,
-    /// The agent's own operating system refused it.
+    /// The agent's own operating system refused the connection.
     OwnLimit,
 }
 
@@ -135,13 +136,14 @@ impl EndReason {
 /// A connection and its place among all others.
 pub struct Place {
     peer: IpAddr,
-    /// Cancelled when it has to make room.
+    /// Cancelled when the connection has to make room.
     pub leave: CancellationToken,
-    /// How far its answer is.
+    /// Progress of its answer.
     pub progress: Arc<Progress>,
 }
 
-/// The address by which a visitor is counted: all of this machine are one, and so are all of one IPv6 network, which one host may use.
+/// The address under which a client is counted. All loopback addresses count as one, and so do all addresses of one IPv6 /64 network, since
+/// a single host may use them all.
 fn neighbour(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         address if address.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -150,7 +152,7 @@ fn neighbour(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A connection as far as it matters for making room.
+/// The facts about a connection that decide whether it makes room.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     id: u64,
@@ -158,7 +160,7 @@ struct Held {
     standing: Standing,
 }
 
-/// Chooses the connection that makes room, while `safe_max` answers of each address are safe; none if all are safe.
+/// Chooses the connection that makes room. `safe_max` answers of each address are safe. `None` if all connections are safe.
 fn choose_to_end(mut held: Vec<Held>, safe_max: usize) -> Option<u64> {
     held.sort_by_key(|held| (held.standing.since, held.id));
     let mut safe: BTreeMap<IpAddr, usize> = BTreeMap::new();
@@ -171,7 +173,7 @@ fn choose_to_end(mut held: Vec<Held>, safe_max: usize) -> Option<u64> {
     let mut by_peer: BTreeMap<IpAddr, usize> = BTreeMap::new();
     held.iter().for_each(|held| *by_peer.entry(held.peer).or_default() += 1);
     let most = by_peer.values().copied().max()?;
-    // Visitors that do not keep up first, then those that have been here longest.
+    // Clients that read too slowly come first, then the oldest connections.
     let crowded = held.iter().filter(|held| by_peer[&held.peer] == most);
     crowded.min_by_key(|held| (held.standing.keeps_up, held.standing.since, held.id)).map(|held| held.id)
 }
@@ -182,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    /// A crowd in which each connection is a second younger than the one before, and has its index as id.
+    /// Connections, each a second younger than the one before. The id of a connection is its index.
     fn crowd(connections: impl IntoIterator<Item = (u8, bool, bool)>) -> Vec<Held> {
         let start = Instant::now();
         let held = |(id, (peer, is_answering, keeps_up)): (usize, (u8, bool, bool))| Held {
@@ -193,7 +195,7 @@ mod tests {
         connections.into_iter().enumerate().map(held).collect()
     }
 
-    /// An answer under way whose visitor keeps up, one whose visitor does not, and a connection without a request.
+    /// An answer whose client reads fast enough, an answer whose client does not, and a connection without a request.
     const fn answer(peer: u8) -> (u8, bool, bool) {
         (peer, true, true)
     }
@@ -223,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn one_address_cannot_hold_all_places_whatever_its_visitors_do() {
+    fn one_address_cannot_hold_all_places_whatever_its_clients_do() {
         for connection in [answer(1), slow(1), idle(1)] {
             let mut held = vec![connection; 63];
             held.push(idle(2));
             let lost = choose_to_end(crowd(held), 8).unwrap();
             assert!(lost < 63, "{connection:?} shut another address out");
         }
-        // A visitor of the same address has time to ask: all that are not safe leave before.
+        // A client of the same address has time to ask: all that are not safe leave before.
         let mut held = vec![answer(1); 63];
         held.push(idle(1));
         assert_eq!(choose_to_end(crowd(held), 8), Some(8));

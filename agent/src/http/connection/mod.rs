@@ -1,4 +1,4 @@
-//! The connections of the API: how each one is served, how fast its visitor takes answers, and which one makes room for the next.
+//! The connections of the API: how each is served, how fast its client reads answers, and which connection is closed for the next one.
 
 mod conversation;
 mod crowd;

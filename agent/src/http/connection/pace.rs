@@ -1,42 +1,42 @@
-//! How well the visitor of one connection takes what it asked for. Time is an argument.
+//! Measures whether the client of one connection reads its answers fast enough. Time is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Bytes of an answer may wait this long for their visitor in all. Bytes that the visitor takes earn the time back.
+/// Total time that bytes may wait for a client. Bytes that the client reads earn time back.
 const CREDIT_MAX: Duration = Duration::from_secs(20);
-/// A visitor takes at least this many bytes a second. Even a slow line takes more.
+/// Bytes per second that a client must read. Even a slow line is faster.
 const BYTES_A_SECOND_MIN: u32 = 4 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No request is being answered.
     Idle,
-    /// A whole request is here; its answer is being made, or its body follows.
+    /// A complete request has arrived. Its answer is being made or written.
     Answering,
-    /// The body has ended; its last bytes may still be in the connection's buffer.
+    /// The body of the answer is complete. Its last bytes may still be in the connection's buffer.
     Flushing,
 }
 
-/// The pace of one connection, through all its requests: a new request earns no time, since a visitor can send many ahead and take nothing.
+/// The pace of one connection over all its requests. A new request earns no time, since a client can send many requests and read no answer.
 #[derive(Debug, Clone)]
 pub struct Pace {
     phase: Phase,
     since: Instant,
-    /// How long bytes may still wait, without the wait that is under way.
+    /// How long bytes may still wait. The present wait is not subtracted yet.
     credit: Duration,
-    /// Since when the operating system takes no bytes of ours, because the visitor takes none.
+    /// Since when the operating system accepts no more bytes because the client reads none. `None`: it accepts bytes.
     waits_since: Option<Instant>,
 }
 
-/// Where a connection stands when room is wanted.
+/// The state of a connection when another connection needs room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     pub is_answering: bool,
-    /// Whether the visitor takes its answers as fast as a visitor must.
+    /// Whether the client reads its answers fast enough.
     pub keeps_up: bool,
-    /// When its answer, or the time without one, began.
+    /// When the present answer began, or the time without an answer.
     pub since: Instant,
 }
 
@@ -45,7 +45,7 @@ impl Pace {
         Self { phase: Phase::Idle, since: now, credit: CREDIT_MAX, waits_since: None }
     }
 
-    /// A whole request is here.
+    /// Records that a complete request has arrived.
     pub fn begin(&mut self, now: Instant) {
         if self.phase == Phase::Idle {
             self.since = now;
@@ -59,7 +59,7 @@ impl Pace {
         }
     }
 
-    /// The connection's own buffer is empty.
+    /// Records that the connection's own buffer is empty.
     pub fn flushed(&mut self, now: Instant) {
         if self.phase == Phase::Flushing {
             self.phase = Phase::Idle;
@@ -67,12 +67,12 @@ impl Pace {
         }
     }
 
-    /// The operating system took no bytes.
+    /// Records that the operating system accepted no bytes.
     pub fn wait(&mut self, now: Instant) {
         self.waits_since.get_or_insert(now);
     }
 
-    /// The operating system took this many bytes.
+    /// Records that the operating system accepted this many bytes.
     pub fn take(&mut self, bytes: usize, now: Instant) {
         let earned = Duration::from_secs(bytes as u64) / BYTES_A_SECOND_MIN;
         self.credit = (self.left(now) + earned).min(CREDIT_MAX);
@@ -96,7 +96,7 @@ mod tests {
         start + Duration::from_secs(seconds)
     }
 
-    /// The standing of a visitor that took `bytes` every `seconds` of one large answer for ten minutes, just before it takes the next.
+    /// The standing of a client that read `bytes` of a large answer every `seconds` for ten minutes, just before its next read.
     fn standing(bytes: usize, seconds: u64) -> Standing {
         let start = Instant::now();
         let mut pace = Pace::new(start);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_line_keeps_up_and_a_visitor_that_takes_drops_does_not() {
+    fn a_slow_line_keeps_up_and_a_client_that_takes_drops_does_not() {
         let kept_up = [(8 << 10, 1), (8 << 10, 2), (64 << 10, 8), (64 << 10, 16)].map(|(bytes, seconds)| standing(bytes, seconds).keeps_up);
         assert_eq!(kept_up, [true; 4]);
         let too_slow = [(8, 9), (1 << 10, 1), (8 << 10, 9), (64 << 10, 21)].map(|(bytes, seconds)| standing(bytes, seconds).keeps_up);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_fast_is_no_credit_for_later() {
+    fn fast_reading_earns_no_credit_above_the_maximum() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         pace.begin(start);
@@ -135,7 +135,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         for second in 0..30 {
-            // The answer before waits for its visitor, and leaves drop by drop.
+            // The previous answer waits for its client, which reads it very slowly.
             pace.begin(after(start, second));
             pace.body_ended();
             pace.wait(after(start, second));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_being_made_costs_its_visitor_nothing() {
+    fn an_answer_that_is_being_made_costs_its_client_nothing() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         pace.begin(start);

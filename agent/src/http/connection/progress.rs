@@ -1,7 +1,7 @@
-//! How far the answer on one connection is: it is under way until its last byte is with the operating system.
+//! Progress of the answer on one connection. An answer is in progress until the operating system has its last byte.
 //!
-//! A handler returns the head of an answer; the body follows as fast as the visitor takes it. Three places see that: the service sees a
-//! request begin, the body sees its own end, and the stream sees the last bytes leave.
+//! A handler returns the head of an answer; the body follows as fast as the client reads it. Three places record the progress: the service
+//! records the start of a request, the body records its own end, and the stream records when the last bytes leave.
 
 use std::io;
 use std::pin::Pin;
@@ -28,7 +28,7 @@ impl Progress {
         Arc::new(Self { pace: Mutex::new(Pace::new(Instant::now())) })
     }
 
-    /// A whole request is here.
+    /// Records that a complete request has arrived.
     pub fn begin(&self) {
         self.pace().begin(Instant::now());
     }
@@ -41,12 +41,12 @@ impl Progress {
         self.pace().standing(now)
     }
 
-    /// The body of an answer, which reports its end.
+    /// Wraps the body of an answer, so that its end is recorded.
     pub fn watch(self: &Arc<Self>, body: Body) -> Watched {
         Watched { body, progress: Arc::clone(self) }
     }
 
-    /// Whether the visitor took bytes of the answer, and how many.
+    /// Records how many bytes the operating system accepted, or that it accepted none.
     fn written(&self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Ready(Ok(bytes)) => self.pace().take(*bytes, Instant::now()),
@@ -60,7 +60,7 @@ impl Progress {
     }
 }
 
-/// The body of an answer. The connection drops it when the last of it is in the connection's buffer.
+/// The body of an answer. The connection drops it once all its bytes are in the connection's buffer.
 pub struct Watched {
     body: Body,
     progress: Arc<Progress>,

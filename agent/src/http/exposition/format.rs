@@ -1,4 +1,5 @@
-//! Families as Prometheus text: version 0.0.4 and OpenMetrics 1.0, which differ in the names of counters' families and in the end.
+//! Families as Prometheus text 0.0.4 and as OpenMetrics 1.0. The formats differ in the family names of counters, in escaping and in the
+//! end.
 
 use std::fmt::Write as _;
 
@@ -14,8 +15,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Chooses the format that the client prefers (RFC 9110, 12.5.1). OpenMetrics only where it is named, and the older format where both
-    /// are refused: an answer helps more than none.
+    /// Chooses the format that the client prefers (RFC 9110, 12.5.1). OpenMetrics is chosen only if the client names it. A client that
+    /// refuses both gets the older format, since an answer helps more than an error.
     pub fn from_accept<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
         let ranges: Vec<Range> = accept.flat_map(|value| value.split(',')).map(Range::parse).collect();
         let named = ranges.iter().filter(|range| range.is_open_metrics()).map(|range| range.quality).reduce(f64::max);
@@ -58,13 +59,13 @@ impl<'a> Range<'a> {
         range
     }
 
-    /// Whether it is OpenMetrics, in a version that is written here or differs from it in nothing that is used.
+    /// Whether the media type is OpenMetrics, in the version that is written here or in one without a difference that matters here.
     fn is_open_metrics(&self) -> bool {
         self.media.eq_ignore_ascii_case("application/openmetrics-text") && matches!(self.version, None | Some("1.0.0" | "0.0.1"))
     }
 }
 
-/// `# HELP` and `# TYPE` of a metric.
+/// Writes `# HELP` and `# TYPE` of a metric.
 pub fn head(out: &mut String, metric: &str, spec: &MetricSpec, format: Format) {
     let kind = match spec.kind {
         MetricKind::Counter => "counter",
@@ -75,12 +76,12 @@ pub fn head(out: &mut String, metric: &str, spec: &MetricSpec, format: Format) {
         Format::OpenMetrics => metric.strip_suffix("_total").unwrap_or(metric),
     };
     let help = spec.help.replace('\\', "\\\\").replace('\n', "\\n");
-    // OpenMetrics escapes quotes in help texts, the older text format does not.
+    // OpenMetrics escapes quotes in help texts; the older text format does not.
     let help = if format == Format::OpenMetrics { help.replace('"', "\\\"") } else { help };
     let _ = writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}");
 }
 
-/// The lines of a family's series, the subject's labels first. The same in both formats.
+/// Writes the lines of a family's series, with the labels of the subject first. Both formats have equal lines.
 pub fn lines(out: &mut String, subject: &[Label], family: &Family) {
     let mut prefix = String::new();
     for label in subject {
@@ -94,7 +95,7 @@ pub fn lines(out: &mut String, subject: &[Label], family: &Family) {
             for label in &family.labels {
                 push_label(out, &label.name, label.values.text(row).unwrap_or_default());
             }
-            // Every label brought a comma after it.
+            // Every label ends with a comma, so the last comma is removed.
             out.pop();
             out.push('}');
         }
@@ -105,7 +106,7 @@ pub fn lines(out: &mut String, subject: &[Label], family: &Family) {
 fn push_label(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str("=\"");
-    // Nearly every value is copied as it is, and a scan for the three that are not costs less than a look at each character.
+    // Nearly every value needs no escaping, so a scan for the three escaped bytes is cheaper than checking each character.
     if value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
         for char in value.chars() {
             match char {

@@ -1,4 +1,4 @@
-//! The text of `/metrics`: lines of every series, written ahead of the scrape.
+//! The text of `/metrics`. The lines of all series are written before a scrape asks for them.
 
 mod format;
 mod written;

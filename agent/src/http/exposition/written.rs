@@ -1,7 +1,7 @@
-//! Written series, kept until their facts are read anew.
+//! Series as written lines, which are stored until their facts are read again.
 //!
-//! The lines of a server's series are written as soon as a part was read, so a scrape only puts them in order. Series whose part failed, or
-//! was not read again in time, are not there.
+//! The lines of a server's series are written as soon as a part was read, so a scrape only puts them in order. Series whose part failed or
+//! was not read again in time are left out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -68,12 +68,12 @@ impl Exposition {
         out
     }
 
-    /// Writes the lines of every new snapshot, so that no scrape has to.
+    /// Writes the lines of every new snapshot, so that a scrape finds them written. Never returns.
     pub async fn follow(&self) -> Infallible {
         let mut snapshots = self.board.snapshots();
         loop {
             self.subjects();
-            // The board that sends is alive as long as this borrow of it.
+            // This cannot fail: the board, which is the sender, outlives this borrow of it.
             let _ = snapshots.changed().await;
         }
     }
@@ -93,7 +93,7 @@ impl Exposition {
         picture.watched().map(written).collect()
     }
 
-    /// The agent's own metrics, most of them computed now.
+    /// Lines of the agent's own metrics. Most are computed at this moment.
     fn own_lines(&self, now: Duration) -> BTreeMap<String, String> {
         self.metrics.set("pharos_ticker_age_seconds", &[], self.plugins.ticker_age().as_secs_f64());
         let families = collect::agent::families(&self.board, &self.metrics, now);

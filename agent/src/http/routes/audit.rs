@@ -8,7 +8,7 @@ use crate::api::audit::{AUDIT_LIMIT_DEFAULT, AUDIT_LIMIT_MAX, AuditItem, AuditQu
 use crate::api::list::{List, Timestamp};
 use crate::clock::rfc3339;
 use crate::http::error::ApiError;
-use crate::http::exchange::{Answer, Asked};
+use crate::http::exchange::{Answer, Parameters};
 use crate::http::operation::{Limits, Permission};
 use crate::http::page;
 use crate::http::route::{Area, Route};
@@ -16,7 +16,10 @@ use crate::store::{AuditRow, Store};
 
 pub fn area(store: &Store) -> Area {
     let list = Route::get("/api/audit", "listAuditRows", list)
-        .says("Who did what", "The newest row first. What the agent did by itself is there as well, under the actor `agent`.")
+        .describes(
+            "Changes and who made them",
+            "The newest row first. Changes by the agent itself are listed as well, under the actor `agent`.",
+        )
         .permission(Permission::Operator("the audit log is for operators"))
         .limits(Limits::STORE)
         .query::<AuditQuery>()
@@ -25,11 +28,11 @@ pub fn area(store: &Store) -> Area {
     Area::new("audit", "The log of changes, each row chained to the one before it by a hash.", store, [list])
 }
 
-async fn list(State(store): State<Store>, Asked(query): Asked<AuditQuery>) -> Result<Answer<List<AuditItem>>, ApiError> {
+async fn list(State(store): State<Store>, Parameters(query): Parameters<AuditQuery>) -> Result<Answer<List<AuditItem>>, ApiError> {
     let limit = page::limit(query.limit, AUDIT_LIMIT_DEFAULT, AUDIT_LIMIT_MAX)?;
     let cursor: Option<u64> = page::after(query.cursor.as_deref())?;
     if cursor.is_some() && query.before.is_some() {
-        return Err(ApiError::bad_request("`before` and `cursor` both say where the page begins").hint("give only one of them"));
+        return Err(ApiError::bad_request("`before` and `cursor` both name the beginning of the page").hint("give only one of them"));
     }
     let rows = store.audit(cursor.or(query.before), limit + 1).await;
     let mut items: Vec<AuditItem> = rows.map_err(|err| ApiError::unavailable(chain(&err)))?.into_iter().map(item).collect();

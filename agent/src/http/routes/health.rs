@@ -1,4 +1,4 @@
-//! `GET /healthz` and `GET /readyz`: whether the process is there, and whether it does its work.
+//! `GET /healthz` and `GET /readyz`: whether the process answers, and whether the agent does its work.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use crate::http::route::{Area, Route};
 
 pub fn area(board: &Arc<Board>) -> Area {
     let alive = Route::get("/healthz", "readHealth", alive)
-        .says("Whether the agent's process answers", "For a supervisor that restarts what does not answer.")
+        .describes("Whether the agent's process answers", "For a supervisor that restarts processes that do not answer.")
         .permission(Permission::Anyone)
         .answers::<Alive>(200, "The process answers.");
     let ready = Route::get("/readyz", "readReadiness", ready)
-        .says(
+        .describes(
             "Whether the agent does its work",
             "Ready once every part was tried once, and as long as none of them has failed or stops. A database or a receiver that is down is \
              degraded, and leaves the agent ready.",
         )
         .answers::<Readiness>(200, "The agent is ready.")
         .answers::<Readiness>(503, "A part is starting, stopping or failed. Or an error: no answer was possible.");
-    Area::new("health", "Whether the agent is there and does its work.", board, [alive, ready])
+    Area::new("health", "Whether the agent answers and does its work.", board, [alive, ready])
 }
 
 async fn alive() -> Answer<Alive> {

@@ -12,7 +12,7 @@ use crate::http::route::{Area, Route};
 
 pub fn area(exposition: &Arc<Exposition>) -> Area {
     let show = Route::get("/metrics", "readMetrics", show)
-        .says(
+        .describes(
             "Every series, for Prometheus",
             "Text 0.0.4, or OpenMetrics 1.0 where `accept` prefers that. A read of memory: series whose facts failed or are too old are absent.",
         )

@@ -1,4 +1,4 @@
-//! Areas of the interface. Each file or room holds an area's narrow state, its routes and their handlers.
+//! Areas of the interface. Each file or folder has the state of one area, its routes and their handlers.
 
 pub mod alerts;
 pub mod audit;

@@ -7,10 +7,10 @@ use pharos_model::outbox::OutboxState as NotificationState;
 use crate::api::list::{List, Timestamp};
 use crate::api::outbox::{ChosenNotifications, Dropped, NotificationItem, OUTBOX_LIMIT_DEFAULT, OUTBOX_LIMIT_MAX, OutboxQuery, Retried};
 use crate::clock::rfc3339;
-use crate::http::access::Visitor;
+use crate::http::access::Caller;
 use crate::http::desk::refused;
 use crate::http::error::ApiError;
-use crate::http::exchange::{Answer, Asked, Sent};
+use crate::http::exchange::{Answer, JsonBody, Parameters};
 use crate::http::operation::Limits;
 use crate::http::page;
 use crate::http::route::{Area, Route};
@@ -21,33 +21,36 @@ use crate::store::{OutboxRow, Store, Wanted};
 #[derive(Clone)]
 pub struct OutboxState {
     pub desk: Desk,
-    /// For reading.
+    /// Read only here; changes go through the desk.
     pub store: Store,
 }
 
 pub fn area(state: &OutboxState) -> Area {
     let list = Route::get("/api/outbox", "listNotifications", list)
-        .says("Notifications, whatever became of them", "The youngest first. Those that were delivered or given up are kept for a while.")
+        .describes("Notifications in all states", "The newest first. Those that were delivered or given up stay in the list for a while.")
         .query::<OutboxQuery>()
         .answers::<List<NotificationItem>>(200, "One page of the notifications.");
     let retry = Route::post("/api/outbox/retry", "retryNotifications", retry)
-        .says(
-            "Try notifications again that were given up",
-            "They have all their time again. A notification stays given up where its receiver has meanwhile been notified of something younger \
-             of the same incident, since what it reports is no longer true.",
+        .describes(
+            "Retry notifications that were given up",
+            "Their time to be delivered begins again. A notification stays given up if its receiver has meanwhile got a newer one about the same \
+             incident, since what it reports is no longer true.",
         )
         .body::<ChosenNotifications>()
-        .answers::<Retried>(200, "Which ones are tried again; none is no error.");
+        .answers::<Retried>(200, "Numbers of the notifications that are retried. An empty list is no error.");
     let drop_rows = Route::post("/api/outbox/drop", "dropNotifications", drop_rows)
-        .says("Give up notifications", "Gives up those that wait, and forgets those that were given up before.")
+        .describes("Give up notifications", "Gives up notifications that wait, and removes those that were given up before.")
         .body::<ChosenNotifications>()
-        .answers::<Dropped>(200, "How many were dropped; none is no error.");
+        .answers::<Dropped>(200, "The number of notifications that were dropped. 0 is no error.");
     let routes = [list, retry, drop_rows]
         .map(|route| route.limits(Limits::STORE).refuses(503, "The store cannot be reached just now, the agent stops, or it is busy."));
     Area::new("outbox", "Notifications on their way to receivers.", state, routes)
 }
 
-async fn list(State(state): State<OutboxState>, Asked(query): Asked<OutboxQuery>) -> Result<Answer<List<NotificationItem>>, ApiError> {
+async fn list(
+    State(state): State<OutboxState>,
+    Parameters(query): Parameters<OutboxQuery>,
+) -> Result<Answer<List<NotificationItem>>, ApiError> {
     let named = query.state.as_deref().map(state_named).transpose()?;
     let limit = page::limit(query.limit, OUTBOX_LIMIT_DEFAULT, OUTBOX_LIMIT_MAX)?;
     let before: Option<u64> = page::after(query.cursor.as_deref())?;
@@ -66,30 +69,30 @@ fn state_named(name: &str) -> Result<NotificationState, ApiError> {
 
 async fn retry(
     State(state): State<OutboxState>,
-    Extension(visitor): Extension<Visitor>,
-    Sent(chosen): Sent<ChosenNotifications>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(chosen): JsonBody<ChosenNotifications>,
 ) -> Result<Answer<Retried>, ApiError> {
-    let retried = state.desk.retry(wanted(chosen)?, &visitor.name).await.map_err(refused)?;
+    let retried = state.desk.retry(wanted(chosen)?, &caller.name).await.map_err(refused)?;
     Ok(Answer::ok(Retried { retried }))
 }
 
 async fn drop_rows(
     State(state): State<OutboxState>,
-    Extension(visitor): Extension<Visitor>,
-    Sent(chosen): Sent<ChosenNotifications>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(chosen): JsonBody<ChosenNotifications>,
 ) -> Result<Answer<Dropped>, ApiError> {
-    let dropped = state.desk.drop_rows(wanted(chosen)?, &visitor.name).await.map_err(refused)?;
+    let dropped = state.desk.drop_rows(wanted(chosen)?, &caller.name).await.map_err(refused)?;
     Ok(Answer::ok(Dropped { dropped: dropped as u64 }))
 }
 
 fn wanted(chosen: ChosenNotifications) -> Result<Wanted, ApiError> {
     if chosen.ids.is_none() && chosen.receiver.is_none() && !chosen.all {
-        return Err(ApiError::bad_request("say which notifications: `ids`, `receiver`, or `\"all\": true`"));
+        return Err(ApiError::bad_request("name the notifications: `ids`, `receiver`, or `\"all\": true`"));
     }
     Ok(Wanted { receiver: chosen.receiver, seqs: chosen.ids })
 }
 
-/// A stored notification as it is answered.
+/// A stored notification as the API shows it.
 pub fn item(row: &OutboxRow) -> NotificationItem {
     NotificationItem {
         id: row.seq,

@@ -1,4 +1,4 @@
-//! `GET /api/plugins`: every plugin, what serves under its id and how it behaves.
+//! `GET /api/plugins`: every plugin, its serving generation and its behaviour.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub struct PluginsState {
 
 pub fn area(state: &PluginsState) -> Area {
     let list = Route::get("/api/plugins", "listPlugins", list)
-        .says("Every plugin", "What serves under each id, where it came from, how it behaves and what it is granted. By id.")
+        .describes("Every plugin", "The generation that serves under each id, its source, its behaviour and its grants. Sorted by id.")
         .answers::<List<PluginItem>>(200, "All plugins.");
-    Area::new("plugins", "The judgements and notifiers that the agent runs.", state, [list])
+    Area::new("plugins", "The plugins that judge and notify.", state, [list])
 }
 
 async fn list(State(state): State<PluginsState>) -> Answer<List<PluginItem>> {

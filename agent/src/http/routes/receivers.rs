@@ -1,29 +1,30 @@
-//! `POST /api/receivers/{name}/test`: a message that says nothing but that it arrived.
+//! `POST /api/receivers/{name}/test`: sends a test message.
 
 use axum::extract::State;
 use pharos_model::notification::{Delivery, UndeliveredReason};
 
 use crate::api::receiver::{ReceiverTest, TestOutcome};
 use crate::http::error::ApiError;
-use crate::http::exchange::{Answer, Named};
+use crate::http::exchange::{Answer, PathName};
 use crate::http::operation::Limits;
 use crate::http::route::{Area, Route};
 use crate::notify::Tester;
 
 pub fn area(tester: &Tester) -> Area {
     let test = Route::post("/api/receivers/{name}/test", "testReceiver", test)
-        .says(
+        .describes(
             "Send a test message",
-            "One attempt, beside the notifications that wait. A message that the receiver does not accept is an answer of 200 with its outcome.",
+            "One attempt, which waits for no other notification. If the receiver does not accept the message, the answer is still 200, with the \
+             outcome.",
         )
         .path_parameter("name", "Name of a `[[receiver]]` of the config file.", None)
         .limits(Limits::DELIVERY)
-        .answers::<ReceiverTest>(200, "What came of the attempt.")
+        .answers::<ReceiverTest>(200, "The outcome of the attempt.")
         .refuses(404, "No receiver has that name.");
     Area::new("receivers", "Where notifications are sent.", tester, [test])
 }
 
-async fn test(State(tester): State<Tester>, Named(receiver): Named) -> Result<Answer<ReceiverTest>, ApiError> {
+async fn test(State(tester): State<Tester>, PathName(receiver): PathName) -> Result<Answer<ReceiverTest>, ApiError> {
     let delivery = tester.test(&receiver).await.map_err(|err| ApiError::not_found(err.to_string()))?;
     let (outcome, why) = outcome(delivery);
     Ok(Answer::ok(ReceiverTest { receiver, outcome, why }))

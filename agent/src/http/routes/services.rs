@@ -1,4 +1,4 @@
-//! `GET /api/services/status`: how every part of the agent is, and what watching a server costs it.
+//! `GET /api/services/status`: the state of every part of the agent, and the cost of monitoring for each server.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::http::route::{Area, Route};
 
 pub fn area(board: &Arc<Board>) -> Area {
     let list = Route::get("/api/services/status", "listServices", list)
-        .says(
-            "How every part of the agent is",
-            "Servers, receivers, plugins, their clock and reload, pipeline, store and API, by name. A PostgreSQL server also has what watching \
-             it costs.",
+        .describes(
+            "The state of every part of the agent",
+            "Servers, receivers, plugins, their clock and reload, pipeline, store and API, by name. A PostgreSQL server also has the cost of \
+             monitoring it.",
         )
         .answers::<List<ServiceItem>>(200, "All parts.");
     Area::new("services", "The parts of the agent.", board, [list])
@@ -34,7 +34,7 @@ async fn list(State(board): State<Arc<Board>>) -> Answer<List<ServiceItem>> {
     Answer::ok(List { items: board.parts().into_iter().map(service).collect(), next_cursor: None })
 }
 
-/// A part as it is answered.
+/// A part as the API shows it.
 pub fn part(status: PartStatus) -> PartItem {
     let state = match status.state {
         PartHealth::Starting => PartStateName::Starting,

@@ -14,15 +14,15 @@ use crate::api::silence::{AddedSilence, NewSilence, SilenceItem, SilenceSource};
 use crate::board::Board;
 use crate::clock::{Clock, parse_rfc3339, rfc3339};
 use crate::config::labels;
-use crate::http::access::Visitor;
+use crate::http::access::Caller;
 use crate::http::desk::refused;
 use crate::http::error::ApiError;
-use crate::http::exchange::{Answer, Named, Sent};
+use crate::http::exchange::{Answer, JsonBody, PathName};
 use crate::http::operation::Limits;
 use crate::http::route::{Area, Route};
 use crate::pipeline::Desk;
 
-/// The last instant that RFC 3339 can name, in milliseconds since 1970.
+/// The last instant that RFC 3339 can write, in milliseconds since 1970.
 const LAST_INSTANT_MS: u64 = 253_402_300_799_999;
 
 /// State of the routes about silences.
@@ -36,27 +36,27 @@ pub struct SilencesState {
 
 pub fn area(state: &SilencesState) -> Area {
     let list = Route::get("/api/silences", "listSilences", list)
-        .says(
-            "Silences, those that are over included",
+        .describes(
+            "All silences, including those that are over",
             "By state - `active`, `expired`, `pending` - and then by their end, the next one first. At most 1,000.",
         )
         .answers::<List<SilenceItem>>(200, "All silences.");
     let add = Route::post("/api/silences", "addSilence", add)
-        .says(
-            "Hide alerts for a while",
-            "Alerts that match all matchers are sent to no receiver between two instants. What is still wrong at the end is reported then. A \
+        .describes(
+            "Add a silence",
+            "Alerts that match all matchers are sent to no receiver between two instants. Alerts that still fire at the end are reported then. A \
              silence that would match every alert is refused.",
         )
         .body::<NewSilence>()
         .answers::<AddedSilence>(201, "The silence as it was stored, and what it hides.")
-        .refuses(400, "The silence has no such matchers, no valid time, no author or no comment; or the request is malformed.")
+        .refuses(400, "The silence has no valid matchers, no valid time, no author or no comment; or the request is malformed.")
         .refuses(409, "There are 1,000 silences, or all silences together would take too much memory.");
     let expire = Route::delete("/api/silences/{id}", "expireSilence", expire)
-        .says("End a silence now", "The silence stays in the list as `expired`.")
+        .describes("End a silence now", "The silence stays in the list as `expired`.")
         .path_parameter("id", "Id of the silence, as it is listed.", None)
         .answers::<SilenceItem>(200, "The silence as it ended.")
         .refuses(404, "No silence has that id.")
-        .refuses(409, "The silence stands in the config file and can be changed there alone.");
+        .refuses(409, "The silence is in the config file and can only be changed there.");
     let routes = [list, add, expire]
         .map(|route| route.limits(Limits::STORE).refuses(503, "The store cannot be written just now, the agent stops, or it is busy."));
     Area::new("silences", "Alerts that are sent to no receiver for a while.", state, routes)
@@ -72,12 +72,12 @@ async fn list(State(state): State<SilencesState>) -> Result<Answer<List<SilenceI
 
 async fn add(
     State(state): State<SilencesState>,
-    Extension(visitor): Extension<Visitor>,
-    Sent(new): Sent<NewSilence>,
+    Extension(caller): Extension<Caller>,
+    JsonBody(new): JsonBody<NewSilence>,
 ) -> Result<Answer<AddedSilence>, ApiError> {
     let now_ms = state.clock.wall_ms();
-    let silence = silence(new, &visitor, now_ms)?;
-    let silence = state.desk.silence(silence, &visitor.name).await.map_err(refused)?;
+    let silence = silence(new, &caller, now_ms)?;
+    let silence = state.desk.silence(silence, &caller.name).await.map_err(refused)?;
     let picture = state.board.picture();
     let added = AddedSilence {
         silence: item(&silence, now_ms),
@@ -89,20 +89,20 @@ async fn add(
 
 async fn expire(
     State(state): State<SilencesState>,
-    Extension(visitor): Extension<Visitor>,
-    Named(id): Named,
+    Extension(caller): Extension<Caller>,
+    PathName(id): PathName,
 ) -> Result<Answer<SilenceItem>, ApiError> {
-    let silence = state.desk.expire_silence(&id, &visitor.name).await.map_err(refused)?;
+    let silence = state.desk.expire_silence(&id, &caller.name).await.map_err(refused)?;
     Ok(Answer::ok(item(&silence, state.clock.wall_ms())))
 }
 
-fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, ApiError> {
+fn silence(new: NewSilence, caller: &Caller, now_ms: u64) -> Result<Silence, ApiError> {
     let matchers = Matchers::parse(&new.matchers).map_err(|err| ApiError::bad_request(format!("`matchers`: {err}")))?;
     let starts_at_ms = new.starts_at.as_deref().map_or(Ok(now_ms), |text| instant("starts_at", text))?;
     let ends_at_ms = match (&new.ends_at, &new.duration) {
         (Some(text), None) => instant("ends_at", text)?,
         (None, Some(text)) => starts_at_ms.saturating_add(duration(text)?),
-        _ => return Err(ApiError::bad_request("a silence ends: give `ends_at` or `duration`, and only one of them")),
+        _ => return Err(ApiError::bad_request("a silence needs an end: give `ends_at` or `duration`, and only one of them")),
     };
     if ends_at_ms > LAST_INSTANT_MS {
         return Err(ApiError::bad_request("the silence would end after the year 9999"));
@@ -112,7 +112,7 @@ fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, A
         matchers,
         starts_at_ms,
         ends_at_ms,
-        author: visitor.author(new.author)?,
+        author: caller.author(new.author)?,
         comment: new.comment,
         created_at_ms: now_ms,
         over: false,
@@ -120,7 +120,7 @@ fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, A
     })
 }
 
-/// Labels that no alert of a shipped plugin has, and that are probably misspelt. A plugin of the user's own may have them.
+/// Labels of the silence that no alert of a shipped plugin has. They are probably misspelt, unless a plugin of the user has them.
 fn unknown_labels(silence: &Silence) -> Vec<String> {
     let known = labels::known();
     let names = silence.matchers.0.iter().map(Matcher::name).filter(|name| !known.contains(name));

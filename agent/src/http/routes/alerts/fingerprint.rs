@@ -6,15 +6,15 @@ use pharos_model::error_chain::chain;
 use super::list::AlertsState;
 use crate::http::error::ApiError;
 
-/// The alert that is meant by a fingerprint or by its first digits.
-pub async fn meant(state: &AlertsState, begins: &str) -> Result<Fingerprint, ApiError> {
-    /// Two are enough to know that more than one is meant.
+/// Finds the alert with this fingerprint, or with these first digits. Open alerts are searched first, then alerts that ended.
+pub async fn resolve(state: &AlertsState, prefix: &str) -> Result<Fingerprint, ApiError> {
+    /// Two results are enough to see that the digits fit more than one alert.
     const FOUND_MAX: u32 = 2;
-    let is_beginning = (1..Fingerprint::DIGITS).contains(&begins.len()) && begins.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_beginning {
-        return parsed(begins);
+    let is_prefix = (1..Fingerprint::DIGITS).contains(&prefix.len()) && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_prefix {
+        return parsed(prefix);
     }
-    let lower = begins.to_ascii_lowercase();
+    let lower = prefix.to_ascii_lowercase();
     let picture = state.board.picture();
     let open = picture.alerts.iter().map(|alert| alert.fingerprint.to_string()).filter(|open| open.starts_with(&lower)).collect();
     let found: Vec<String> = match open {
@@ -25,8 +25,8 @@ pub async fn meant(state: &AlertsState, begins: &str) -> Result<Fingerprint, Api
     };
     match found.as_slice() {
         [one] => parsed(one),
-        [] => Err(ApiError::not_found(format!("no alert has a fingerprint that begins with `{begins}`"))),
-        _ => Err(ApiError::conflict(format!("several alerts have fingerprints that begin with `{begins}`")).hint("give more of it")),
+        [] => Err(ApiError::not_found(format!("no alert has a fingerprint that begins with `{prefix}`"))),
+        _ => Err(ApiError::conflict(format!("several alerts have fingerprints that begin with `{prefix}`")).hint("give more digits")),
     }
 }
 

@@ -4,23 +4,23 @@ use axum::extract::State;
 use pharos_model::error_chain::chain;
 use pharos_model::event::{Event, EventDetail};
 
-use super::fingerprint::meant;
+use super::fingerprint::resolve;
 use super::list::AlertsState;
 use crate::api::decision::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX, HistoryItem, HistoryQuery, OtherItem, TransitionItem, WithheldItem};
 use crate::api::list::{List, Timestamp};
 use crate::clock::rfc3339;
 use crate::http::error::ApiError;
-use crate::http::exchange::{Answer, Asked, Named};
+use crate::http::exchange::{Answer, Parameters, PathName};
 use crate::http::page;
 
 pub async fn list(
     State(state): State<AlertsState>,
-    Named(begins): Named,
-    Asked(query): Asked<HistoryQuery>,
+    PathName(prefix): PathName,
+    Parameters(query): Parameters<HistoryQuery>,
 ) -> Result<Answer<List<HistoryItem>>, ApiError> {
     let limit = page::limit(query.limit, HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX)?;
     let before: Option<u64> = page::after(query.cursor.as_deref())?;
-    let fingerprint = meant(&state, &begins).await?.to_string();
+    let fingerprint = resolve(&state, &prefix).await?.to_string();
     let rows = state.store.alert_history_page(fingerprint, before, limit + 1).await;
     let mut rows = rows.map_err(|err| ApiError::unavailable(chain(&err)))?;
     let next_cursor = page::trim(&mut rows, limit, |row| row.id);

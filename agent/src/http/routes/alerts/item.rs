@@ -1,4 +1,4 @@
-//! An alert and the decisions about it, as they are answered.
+//! Converts an alert and the decisions about it to the types of the API.
 
 use pharos_model::alert::Alert;
 use pharos_model::dispatch::{Acknowledgement, ReceiverTrace, RouteTrace, SilenceState, Told, Trace};
@@ -8,7 +8,7 @@ use crate::api::decision::{Decision, InhibitionItem, ReceiverDecision, RouteDeci
 use crate::api::list::Timestamp;
 use crate::clock::rfc3339;
 
-/// An alert as it is listed.
+/// An alert as lists show it.
 pub fn item(alert: &Alert, acknowledgement: Option<&Acknowledgement>, silenced_by: Vec<String>) -> AlertItem {
     let frozen = alert.frozen.as_ref();
     AlertItem {
@@ -35,17 +35,17 @@ pub fn item(alert: &Alert, acknowledgement: Option<&Acknowledgement>, silenced_b
         frozen_since: frozen.map(|frozen| at(frozen.since_ms)),
         frozen_evaluations: frozen.map_or(0, |frozen| frozen.evaluations),
         flapping_since: alert.flapping_since_ms.map(at),
-        acknowledgement: acknowledgement.map(|words| AcknowledgementItem {
-            author: words.author.clone(),
-            comment: words.comment.clone(),
-            at: at(words.at_ms),
+        acknowledgement: acknowledgement.map(|given| AcknowledgementItem {
+            author: given.author.clone(),
+            comment: given.comment.clone(),
+            at: at(given.at_ms),
         }),
         silenced_by,
     }
 }
 
-/// An alert with all that is known of it.
-pub fn whole(alert: &Alert, trace: &Trace) -> AlertItem {
+/// An alert with its evidence and the silences that hide it.
+pub fn detailed_item(alert: &Alert, trace: &Trace) -> AlertItem {
     let active = trace.silences.iter().filter(|silence| silence.state == SilenceState::Active);
     let silenced_by = active.map(|silence| silence.id.clone()).collect();
     let evidence = alert.evidence.iter().map(|label| EvidenceItem { name: label.name.clone(), value: label.value.clone() });

@@ -15,7 +15,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::http::databases::Databases;
 use crate::http::error::ApiError;
-use crate::http::exchange::{Answer, Asked};
+use crate::http::exchange::{Answer, Parameters};
 use crate::http::page;
 use crate::pipeline::Desk;
 use crate::store::Store;
@@ -27,19 +27,22 @@ pub struct AlertsState {
     pub clock: Clock,
     pub databases: Databases,
     pub desk: Desk,
-    /// For reading.
+    /// Read only here; never written.
     pub store: Store,
 }
 
-pub async fn list(State(state): State<AlertsState>, Asked(query): Asked<AlertsQuery>) -> Result<Answer<List<AlertItem>>, ApiError> {
+pub async fn list(
+    State(state): State<AlertsState>,
+    Parameters(query): Parameters<AlertsQuery>,
+) -> Result<Answer<List<AlertItem>>, ApiError> {
     let database = state.databases.known(query.database.as_deref())?;
     let limit = page::limit(query.limit, ALERTS_LIMIT_MAX, ALERTS_LIMIT_MAX)?;
     let after = page::after(query.cursor.as_deref())?;
     let picture = state.board.picture();
-    let is_meant = |alert: &&Alert| database.is_none_or(|name| alert.subject.label("database") == Some(name));
-    let mut alerts: Vec<&Alert> = picture.alerts.iter().map(Arc::as_ref).filter(is_meant).collect();
+    let is_selected = |alert: &&Alert| database.is_none_or(|name| alert.subject.label("database") == Some(name));
+    let mut alerts: Vec<&Alert> = picture.alerts.iter().map(Arc::as_ref).filter(is_selected).collect();
     let mut next_cursor = None;
-    // A request for no page gets the whole list.
+    // A request without `limit` and `cursor` gets the whole list.
     if query.limit.is_some() || after.is_some() {
         (alerts, next_cursor) = page::cut(alerts, after.as_ref(), limit, |alert| order(alert));
     }
@@ -48,7 +51,7 @@ pub async fn list(State(state): State<AlertsState>, Asked(query): Asked<AlertsQu
     Ok(Answer::ok(List { items: alerts.into_iter().map(item).collect(), next_cursor }))
 }
 
-/// Where an alert stands in the list.
+/// Sort key of an alert in the list.
 fn order(alert: &Alert) -> (Reverse<Severity>, u64, String) {
     (Reverse(alert.severity), alert.started_at_ms, alert.fingerprint.to_string())
 }

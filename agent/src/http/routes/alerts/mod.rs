@@ -1,4 +1,4 @@
-//! `/api/alerts`: what is wrong, everything that was decided about it and why, and who takes care of it.
+//! `/api/alerts`: open alerts, everything that was decided about each and why, and acknowledgements.
 
 mod acknowledge;
 mod area;

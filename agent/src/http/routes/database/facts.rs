@@ -2,14 +2,14 @@
 
 use pharos_model::snapshot::{Family, Part, PartState, Snapshot};
 
-use super::snapshots::{Meant, label};
+use super::snapshots::{Selection, label};
 use crate::api::facts::{FactsState, SeriesItem, ServerFacts, ServerLabels};
 use crate::api::list::{DatabaseQuery, List, Timestamp};
 use crate::clock::rfc3339;
 use crate::http::exchange::Answer;
 
-pub async fn list(meant: Meant<DatabaseQuery>) -> Answer<List<ServerFacts>> {
-    Answer::ok(List { items: meant.snapshots.iter().map(server).collect(), next_cursor: None })
+pub async fn list(selection: Selection<DatabaseQuery>) -> Answer<List<ServerFacts>> {
+    Answer::ok(List { items: selection.snapshots.iter().map(server).collect(), next_cursor: None })
 }
 
 fn server(snapshot: &Snapshot) -> ServerFacts {

@@ -1,11 +1,11 @@
-//! `GET /api/database/indexes`: what speaks against indexes and tables, with the evidence, and who could not be judged.
+//! `GET /api/database/indexes`: problems of indexes and tables with their evidence, and everything that could not be judged.
 
 use std::cmp::Reverse;
 
 use pharos_model::snapshot::{PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKind;
 
-use super::snapshots::{Meant, label};
+use super::snapshots::{Selection, label};
 use crate::api::indexes::{
     INDEX_FACTS_LIMIT_DEFAULT, INDEX_FACTS_LIMIT_MAX, IndexFact, IndexFactList, IndexFactName, IndexFactsQuery, NotJudged,
 };
@@ -13,8 +13,8 @@ use crate::http::error::ApiError;
 use crate::http::exchange::Answer;
 use crate::http::page;
 
-pub async fn list(meant: Meant<IndexFactsQuery>) -> Result<Answer<IndexFactList>, ApiError> {
-    let Meant { query, mut snapshots } = meant;
+pub async fn list(selection: Selection<IndexFactsQuery>) -> Result<Answer<IndexFactList>, ApiError> {
+    let Selection { query, mut snapshots } = selection;
     let names = IndexFactName::ALL.map(IndexFactName::as_str);
     if let Some(fact) = query.fact.as_deref().filter(|fact| !names.contains(fact)) {
         return Err(ApiError::bad_request(format!("no fact is named \"{fact}\"")).hint(format!("there are: {}", names.join(", "))));
@@ -22,18 +22,18 @@ pub async fn list(meant: Meant<IndexFactsQuery>) -> Result<Answer<IndexFactList>
     let limit = page::limit(query.limit, INDEX_FACTS_LIMIT_DEFAULT, INDEX_FACTS_LIMIT_MAX)?;
     let after = page::after(query.cursor.as_deref())?;
     snapshots.retain(|snapshot| snapshot.subject.kind == SubjectKind::Postgres);
-    let is_meant = |found: &Option<String>, asked: &Option<String>| asked.is_none() || found.is_none() || found == asked;
+    let is_selected = |found: &Option<String>, asked: &Option<String>| asked.is_none() || found.is_none() || found == asked;
     let mut items: Vec<IndexFact> = snapshots.iter().flat_map(facts).collect();
-    items.retain(|item| is_meant(&item.datname, &query.datname) && is_meant(&item.fact, &query.fact));
+    items.retain(|item| is_selected(&item.datname, &query.datname) && is_selected(&item.fact, &query.fact));
     let (items, next_cursor) = page::cut(items, after.as_ref(), limit, order);
     let mut not_judged: Vec<NotJudged> = snapshots.iter().flat_map(unjudged).collect();
-    not_judged.retain(|missing| is_meant(&missing.datname, &query.datname) && is_meant(&missing.fact, &query.fact));
+    not_judged.retain(|missing| is_selected(&missing.datname, &query.datname) && is_selected(&missing.fact, &query.fact));
     not_judged.sort();
     not_judged.dedup();
     Ok(Answer::ok(IndexFactList { items, not_judged, next_cursor }))
 }
 
-/// Where a fact stands in the list.
+/// Sort key of a fact in the list.
 fn order(fact: &IndexFact) -> (Reverse<Option<i64>>, String, [Option<String>; 7]) {
     let names = [&fact.datname, &fact.schema, &fact.relation, &fact.index, &fact.fact, &fact.other, &fact.constraint];
     (Reverse(fact.size_bytes), fact.server.clone(), names.map(Clone::clone))
@@ -44,7 +44,7 @@ fn facts(snapshot: &Snapshot) -> Vec<IndexFact> {
     tables.flat_map(|table| (0..table.row_count as usize).map(move |row| fact(snapshot, table, row))).collect()
 }
 
-/// Columns that only the other table has are null.
+/// The fact in one row of `index_facts` or `schema_facts`. Columns that only the other table has are null.
 fn fact(snapshot: &Snapshot, table: &Table, row: usize) -> IndexFact {
     let text = |column| table.text(column, row).map(ToOwned::to_owned);
     IndexFact {

@@ -1,18 +1,18 @@
-//! `GET /api/database/locks`: who waits for whom on each server, as trees, and what would free them.
+//! `GET /api/database/locks`: which session waits for which on each server, as trees, and what would free them.
 
 use std::cmp::Reverse;
 
 use pharos_model::snapshot::{PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKind;
 
-use super::snapshots::{Meant, label};
+use super::snapshots::{Selection, label};
 use crate::api::list::{DatabaseQuery, List, Timestamp};
 use crate::api::locks::{LockRoot, LockWaiter, ServerLocks};
 use crate::clock::rfc3339;
 use crate::http::exchange::Answer;
 
-pub async fn list(meant: Meant<DatabaseQuery>) -> Answer<List<ServerLocks>> {
-    let servers = meant.snapshots.iter().filter(|snapshot| snapshot.subject.kind == SubjectKind::Postgres);
+pub async fn list(selection: Selection<DatabaseQuery>) -> Answer<List<ServerLocks>> {
+    let servers = selection.snapshots.iter().filter(|snapshot| snapshot.subject.kind == SubjectKind::Postgres);
     Answer::ok(List { items: servers.map(server).collect(), next_cursor: None })
 }
 
@@ -34,7 +34,7 @@ fn server(snapshot: &Snapshot) -> ServerLocks {
     }
 }
 
-/// The trees with most waiters first, as far as the rows go.
+/// Builds the trees from the rows, those with most waiters first.
 fn roots(waits: &Table) -> Vec<LockRoot> {
     let mut roots: Vec<LockRoot> = Vec::new();
     let mut rows: Vec<usize> = (0..waits.row_count as usize).collect();

@@ -1,4 +1,4 @@
-//! `/api/database/...`: the latest facts of the watched servers, each out of the snapshots that the board holds.
+//! `/api/database/...`: the latest facts of the monitored servers, from the snapshots on the board.
 
 mod area;
 mod facts;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use pharos_model::snapshot::Snapshot;
 
-use super::snapshots::{DatabaseState, Meant, label};
+use super::snapshots::{DatabaseState, Selection, label};
 use crate::api::slow_queries::{SLOW_QUERIES_LIMIT_DEFAULT, SLOW_QUERIES_LIMIT_MAX, SlowQueriesQuery, SlowQuery, SlowQueryList};
 use crate::http::error::ApiError;
 use crate::http::exchange::Answer;
@@ -14,8 +14,8 @@ use crate::http::page;
 
 const P95_METHOD: &str = "estimate: log-normal, from mean and standard deviation of the interval";
 
-pub async fn list(State(state): State<DatabaseState>, meant: Meant<SlowQueriesQuery>) -> Result<Answer<SlowQueryList>, ApiError> {
-    let Meant { query, snapshots } = meant;
+pub async fn list(State(state): State<DatabaseState>, selection: Selection<SlowQueriesQuery>) -> Result<Answer<SlowQueryList>, ApiError> {
+    let Selection { query, snapshots } = selection;
     let threshold = query.threshold.as_deref().map(humantime::parse_duration).transpose();
     let threshold = threshold.map_err(|err| ApiError::bad_request(format!("threshold: {err}")).hint("a duration like 250ms"))?;
     let limit = page::limit(query.limit, SLOW_QUERIES_LIMIT_DEFAULT, SLOW_QUERIES_LIMIT_MAX)?;
@@ -25,7 +25,7 @@ pub async fn list(State(state): State<DatabaseState>, meant: Meant<SlowQueriesQu
     Ok(Answer::ok(SlowQueryList { items, p95_method: P95_METHOD.to_owned(), next_cursor }))
 }
 
-/// Where a statement stands in the list. Times are not negative, so their bits are in the order of the times.
+/// Sort key of a statement in the list. Times are not negative, so the order of their bits is the order of the times.
 fn order(query: &SlowQuery) -> (Reverse<u64>, String, [Option<String>; 3], bool) {
     let time = query.time_seconds.unwrap_or(0.0).max(0.0).to_bits();
     let names = [&query.datname, &query.fingerprint, &query.user].map(Clone::clone);
@@ -36,7 +36,7 @@ fn slow(state: &DatabaseState, snapshot: &Snapshot, threshold: Option<Duration>)
     let Some(table) = snapshot.table("statements") else { return Vec::new() };
     let configured = state.slow_after.get(&label(snapshot, "database")).copied().unwrap_or_default();
     let threshold = threshold.unwrap_or(configured).as_secs_f64();
-    // Statements of the agent itself are of interest only where they are slow by the operator's own threshold.
+    // Statements of the agent itself are listed only if they are slow by the configured threshold too.
     let own_threshold = threshold.max(configured.as_secs_f64());
     let text = |column, row| table.text(column, row).map(ToOwned::to_owned);
     let row = |row: usize| SlowQuery {

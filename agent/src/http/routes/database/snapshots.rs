@@ -1,4 +1,4 @@
-//! The snapshots that a request means: those of `?database=NAME`, or all.
+//! Selects the snapshots for a request: those of `?database=NAME`, or all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::http::databases::Databases;
 use crate::http::error::ApiError;
-use crate::http::exchange::Asked;
+use crate::http::exchange::Parameters;
 
 /// State of the routes about servers.
 #[derive(Clone)]
@@ -51,32 +51,32 @@ impl NamesDatabase for IndexFactsQuery {
     }
 }
 
-/// A query and the latest snapshots of the servers that it means, without what is too old to be shown.
-pub struct Meant<Q> {
+/// A query and the latest snapshots of the servers that it selects. Parts that are too old are marked as stale.
+pub struct Selection<Q> {
     pub query: Q,
     pub snapshots: Vec<Snapshot>,
 }
 
-impl<Q: NamesDatabase + DeserializeOwned> FromRequestParts<DatabaseState> for Meant<Q> {
+impl<Q: NamesDatabase + DeserializeOwned> FromRequestParts<DatabaseState> for Selection<Q> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &DatabaseState) -> Result<Self, ApiError> {
-        let Asked(query) = Asked::<Q>::from_request_parts(parts, state).await?;
+        let Parameters(query) = Parameters::<Q>::from_request_parts(parts, state).await?;
         let database = state.databases.known(query.database())?;
         let now = state.clock.monotonic();
         let picture = state.board.picture();
         let servers = picture.servers().map(|(_, change)| &change.snapshot);
-        let is_meant = |snapshot: &&Snapshot| database.is_none_or(|name| snapshot.subject.label("database") == Some(name));
+        let is_selected = |snapshot: &&Snapshot| database.is_none_or(|name| snapshot.subject.label("database") == Some(name));
         let fresh = |mut snapshot: Snapshot| {
             snapshot.expire(now);
             snapshot
         };
-        let snapshots = servers.filter(is_meant).cloned().map(fresh).collect();
+        let snapshots = servers.filter(is_selected).cloned().map(fresh).collect();
         Ok(Self { query, snapshots })
     }
 }
 
-/// A label of the server; empty where it has none of that name.
+/// A label of the server. Empty if the server has no label of that name.
 pub fn label(snapshot: &Snapshot, name: &str) -> String {
     snapshot.subject.label(name).unwrap_or_default().to_owned()
 }
