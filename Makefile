@@ -7,7 +7,7 @@ BUILT := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: demo test build plugins setup fmt lint unit bench soak clean
 
-## Watch throw-away servers, a lively application and its troubles (Ctrl-C ends it)
+## Run the agent with temporary servers, an application and its faults (Ctrl-C ends it)
 demo: build
 	$(BUILT)/release/pharos demo $(DEMO)
 

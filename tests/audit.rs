@@ -161,7 +161,7 @@ async fn the_oldest_rows_go_beyond_a_bound_and_the_chain_says_so() {
         ))
         .unwrap();
     let broken = StoreReader::open(folder.path()).unwrap().verify_audit().unwrap().broken.unwrap();
-    assert!(broken.seq == through + 1 && broken.why.contains("no row of the chain says that they were forgotten"), "{broken:?}");
+    assert!(broken.seq == through + 1 && broken.why.contains("no row of the chain records that the agent removed them"), "{broken:?}");
 }
 
 #[tokio::test]

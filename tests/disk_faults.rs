@@ -40,7 +40,7 @@ async fn a_store_that_is_deleted_under_the_agent_is_put_back_whole() {
         }
         store.save_alerts(begins(4)).await.unwrap();
         assert_eq!(store.condition().trouble, None, "{taken}");
-        assert!(store.condition().cause().unwrap().contains("was taken away under the running agent"), "{taken}");
+        assert!(store.condition().cause().unwrap().contains("was removed while the agent ran"), "{taken}");
         let Err(StoreError::Locked { .. }) = Store::open(&directory) else { panic!("{taken}: the directory is still ours") };
         assert_eq!(store.events(10).await.unwrap().len(), 4, "{taken}: what is no longer needed is there as well");
         drop(store);
@@ -145,7 +145,7 @@ async fn through_a_failing_disk(order: &str, said: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_confirms_no_write_costs_no_alert() {
-    through_a_failing_disk("sync", "look at the disk").await;
+    through_a_failing_disk("sync", "check the disk").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

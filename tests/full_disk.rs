@@ -48,7 +48,7 @@ async fn space_is_kept_for_alerts_and_used_when_there_is_no_other() {
     }
     assert!(ballast_bytes(&disk) < BALLAST_BYTES);
     let trouble = store.condition().trouble.unwrap();
-    assert!(trouble.contains("alerts are stored in space kept for them") && trouble.contains("free some space"), "{trouble}");
+    assert!(trouble.contains("alerts are stored in space reserved for them") && trouble.contains("free some space"), "{trouble}");
     for refused in [store.record_event(event(0)).await.unwrap_err(), put(&store).await.unwrap_err()] {
         assert!(matches!(&refused, StoreError::Degraded { cause } if cause.contains("free some space")), "{refused}");
     }

@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
-use pharos::store::{Entry, NoteKey, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
+use pharos::store::{Entry, NoteKey, OutboxTurn, PluginStateLimits, RowFilter, Store, StoreError, Written};
 use pharos_model::event::{Event, EventDetail, PluginChange, PluginEventKind, SettingUpdate};
 use pharos_model::notification::UndeliveredReason;
 use pharos_model::outbox::{NewRow, OutboxState, Settlement, Tells};
@@ -129,7 +129,7 @@ async fn settled_notifications_are_bounded_and_those_under_way_never_go() {
     drop(database);
     let store = Store::open(folder.path()).unwrap();
     let mut changes = begins(2);
-    changes.told[0].0 = 120_001;
+    changes.notifications[0].0 = 120_001;
     store.save_alerts(changes).await.unwrap();
     let settled = vec![Settlement::Delivered { seqs: vec![120_001], note: None }];
     store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
@@ -138,7 +138,7 @@ async fn settled_notifications_are_bounded_and_those_under_way_never_go() {
         database.query_row("SELECT min(seq) FROM outbox WHERE state = ?1", [state.as_str()], |row| row.get(0)).unwrap()
     });
     assert_eq!(oldest, [Some(1), None, Some(100_003), Some(20_002)]);
-    let fingerprint = begins(1).told[0].1.fingerprint.to_string();
+    let fingerprint = begins(1).notifications[0].1.fingerprint.to_string();
     let about: Vec<u64> = store.outbox_of(fingerprint, 3).await.unwrap().iter().map(|row| row.seq).collect();
     assert_eq!(about, [119_998, 119_999, 120_000], "the youngest about one alert, oldest first");
 }
@@ -148,15 +148,15 @@ async fn what_a_receiver_heard_better_of_is_not_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let mut changes = begins(1);
-    let (_, begin) = changes.told[0].clone();
+    let (_, begin) = changes.notifications[0].clone();
     let row = |number: u64, tells| (number, NewRow { id: format!("{}-{number}", begin.id), tells, ..begin.clone() });
     let other = (4, NewRow { id: "other".to_owned(), incident: 2, ..begin.clone() });
-    changes.told.extend([row(2, Tells::Change), row(3, Tells::End), other]);
+    changes.notifications.extend([row(2, Tells::Change), row(3, Tells::End), other]);
     store.save_alerts(changes).await.unwrap();
     let dead = |seqs| Settlement::Dead { seqs, reason: UndeliveredReason::Rejected, why: "status 400".to_owned() };
     let settled = vec![dead(vec![1, 3, 4]), Settlement::Delivered { seqs: vec![2], note: None }];
     store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
-    let revived = store.revive_outbox(Wanted::default(), vec!["ops".to_owned()]).await.unwrap();
+    let revived = store.revive_outbox(RowFilter::default(), vec!["ops".to_owned()]).await.unwrap();
     assert_eq!(revived.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4], "that it began, it knows by the change");
 }
 

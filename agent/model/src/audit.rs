@@ -13,14 +13,14 @@ use crate::dispatch::Silence;
 use crate::finding::Severity;
 
 /// The actor of entries that the agent writes by itself. Other actors are names of tokens.
-pub const AGENT: &str = "agent";
+pub const AGENT_ACTOR: &str = "agent";
 
 /// Entry of the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditEntry {
     /// Wall clock, milliseconds since 1970.
     pub at_ms: u64,
-    /// [`AGENT`], or the name of a token.
+    /// [`AGENT_ACTOR`], or the name of a token.
     pub actor: String,
     /// Action with its stored detail.
     pub action: AuditAction,

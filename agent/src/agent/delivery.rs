@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use super::ground::Ground;
 use super::start_error::StartError;
-use crate::notify::{Means, Receivers, Signature, Tester};
+use crate::notify::{DeliveryContext, Receivers, Signature, Tester};
 use crate::plugin::PluginHost;
 
 /// What brings messages to receivers.
 pub(super) struct Delivery {
-    pub notify: Receivers,
+    pub receivers: Receivers,
     pub tester: Tester,
 }
 
 /// Starts one task per receiver.
 pub(super) async fn start(ground: &Ground, plugins: &PluginHost) -> Result<Delivery, StartError> {
     let Ground { config, clock, board, metrics, store, lifecycle } = ground;
-    let means = Means {
+    let context = DeliveryContext {
         notifiers: Arc::new(plugins.clone()),
         signature: Arc::new(Signature { agent: config.agent.name.clone(), external_url: config.agent.external_url.clone() }),
         store: store.clone(),
@@ -24,6 +24,6 @@ pub(super) async fn start(ground: &Ground, plugins: &PluginHost) -> Result<Deliv
         metrics: Arc::clone(metrics),
         clock: *clock,
     };
-    let notify = Receivers::start(config.receiver.clone(), &means, lifecycle).await?;
-    Ok(Delivery { notify, tester: Tester::new(&config.receiver, &means) })
+    let receivers = Receivers::start(config.receiver.clone(), &context, lifecycle).await?;
+    Ok(Delivery { receivers, tester: Tester::new(&config.receiver, &context) })
 }

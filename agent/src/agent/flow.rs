@@ -39,13 +39,13 @@ pub(super) async fn start(
     ground: &Ground,
     plugins: &PluginHost,
     events: mpsc::Receiver<PluginEvent>,
-    notify: Receivers,
+    receivers: Receivers,
     watched: Vec<SubjectKey>,
 ) -> Result<Flow, StartError> {
     let Ground { config, board, metrics, store, lifecycle, .. } = ground;
     let mut subjects = watched;
     subjects.push(agent::subject(&config.agent.name).key());
-    let mut pipeline = restored(ground, plugins, notify).await?;
+    let mut pipeline = restored(ground, plugins, receivers).await?;
     let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
     pipeline.remove_unconfigured(|subject| subjects.contains(subject), is_enabled).await;
     let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MIN.max(subjects.len() * QUEUED_SNAPSHOTS_EACH));
@@ -58,7 +58,7 @@ pub(super) async fn start(
 }
 
 /// The pipeline with the alerts, silences and deliveries of the agent before this one.
-async fn restored(ground: &Ground, plugins: &PluginHost, notify: Receivers) -> Result<Pipeline, StartError> {
+async fn restored(ground: &Ground, plugins: &PluginHost, receivers: Receivers) -> Result<Pipeline, StartError> {
     let Ground { config, clock, board, metrics, store, .. } = ground;
     let alerts = AlertBook::restore(store.alerts().await?, clock.now());
     let mut dispatcher = dispatcher(config);
@@ -77,7 +77,7 @@ async fn restored(ground: &Ground, plugins: &PluginHost, notify: Receivers) -> R
         plugins: plugins.clone(),
         store: store.clone(),
         board: Arc::clone(board),
-        notify,
+        receivers,
         metrics: Arc::clone(metrics),
         clock: *clock,
     })

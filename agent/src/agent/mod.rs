@@ -35,10 +35,10 @@ impl Agent {
         let (ground, entrance) = ground::claim(config, lifecycle).await?;
         let agent = Self { address: entrance.address, board: Arc::clone(&ground.board), metrics: Arc::clone(&ground.metrics) };
         let plugins::Plugins { host, events, loader } = plugins::build(&ground, &options).await?;
-        let delivery::Delivery { notify, tester } = delivery::start(&ground, &host).await?;
+        let delivery::Delivery { receivers, tester } = delivery::start(&ground, &host).await?;
         let mut servers = Servers::of(&ground.config, lifecycle);
         servers.keep_notes(&ground.store);
-        let flow::Flow { snapshots, desk } = flow::start(&ground, &host, events, notify, servers.subjects()).await?;
+        let flow::Flow { snapshots, desk } = flow::start(&ground, &host, events, receivers, servers.subjects()).await?;
         plugins::start(&ground, &host, loader, options.shipped).await;
         sources::start(&ground, servers, &host, snapshots);
         outside::start(ground, entrance, host, desk, tester);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pharos_model::catalogue::metrics::Metrics;
-use pharos_model::dispatch::{Matcher, Matchers};
+use pharos_model::dispatch::{LabelMatcher, Matchers};
 
 use super::load::Mistake;
 use super::root::Config;
@@ -70,7 +70,7 @@ struct Asked {
     path: String,
     label: String,
     /// The matcher of its value. None where the label only groups alerts.
-    by: Option<Matcher>,
+    by: Option<LabelMatcher>,
 }
 
 /// Every label that routes, inhibitions and silences ask for, with its place. Matchers that cannot be read are reported elsewhere.
@@ -79,7 +79,7 @@ fn asked(config: &Config) -> Vec<Asked> {
     for (index, route) in config.route.iter().enumerate() {
         for (label, values) in &route.matches {
             let path = format!("route[{index}].match.{label}");
-            let by = |value: &String| Asked { path: path.clone(), label: label.clone(), by: Some(Matcher::equals(label, value)) };
+            let by = |value: &String| Asked { path: path.clone(), label: label.clone(), by: Some(LabelMatcher::equals(label, value)) };
             asked.extend(values.0.iter().map(by));
         }
         if let Ok(matchers) = Matchers::parse(&route.matchers) {
@@ -103,7 +103,8 @@ fn asked(config: &Config) -> Vec<Asked> {
 }
 
 fn matched(path: &str, matchers: Matchers) -> impl Iterator<Item = Asked> {
-    let each = move |(index, by): (usize, Matcher)| Asked { path: format!("{path}[{index}]"), label: by.name().to_owned(), by: Some(by) };
+    let each =
+        move |(index, by): (usize, LabelMatcher)| Asked { path: format!("{path}[{index}]"), label: by.name().to_owned(), by: Some(by) };
     matchers.0.into_iter().enumerate().map(each)
 }
 

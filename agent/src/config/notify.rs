@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_model::dispatch::{Inhibition, Matcher, MatcherError, Matchers, Route, SILENCES_BYTES_MAX, Silence};
-use pharos_model::duration::milliseconds;
+use pharos_model::dispatch::{Inhibition, LabelMatcher, MatcherError, Matchers, Route, SILENCES_BYTES_MAX, Silence};
 use serde::Deserialize;
 
 use super::shape::{Key, Shape, did_you_mean, key, required};
@@ -69,7 +68,7 @@ impl RouteConfig {
     pub fn route(&self) -> Result<Route, MatcherError> {
         let mut matchers = parsed(&self.matchers)?;
         for (name, wanted) in &self.matches {
-            matchers.push(Matcher::any_of(name, &wanted.0)?)?;
+            matchers.push(LabelMatcher::any_of(name, &wanted.0)?)?;
         }
         Ok(Route {
             matchers,

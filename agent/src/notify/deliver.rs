@@ -1,4 +1,4 @@
-//! The seam between delivery and the notifier plugins, and what all receivers' tasks share.
+//! The interface between delivery and the notifier plugins, and the parts of the agent that all receiver tasks use.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub trait Deliver: Send + Sync + 'static {
     fn deliver<'a>(&'a self, notifier: &'a str, settings: &'a Value, message: &'a Message) -> BoxFuture<'a, Delivery>;
 }
 
-/// The sender of messages.
+/// The agent as messages name their sender.
 #[derive(Debug)]
 pub struct Signature {
     pub agent: String,
@@ -28,7 +28,7 @@ pub struct Signature {
 
 /// The parts of the agent that all receiver tasks use.
 #[derive(Clone)]
-pub struct Means {
+pub struct DeliveryContext {
     pub notifiers: Arc<dyn Deliver>,
     pub signature: Arc<Signature>,
     pub store: Store,

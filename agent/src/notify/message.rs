@@ -1,4 +1,4 @@
-//! Messages: rows of the outbox that go together become one.
+//! Makes one message of the outbox rows that are sent together.
 
 use std::cmp::Reverse;
 
@@ -7,8 +7,8 @@ use pharos_model::outbox::{Batch, NewRow, Tells};
 
 use super::deliver::Signature;
 
-/// Makes the message of rows that go together. Firing alerts come before ended ones, the gravest first. Each incident has its latest row
-/// only; an incident that also began among the rows is reported as a whole.
+/// Makes the message of rows that are sent together. Firing alerts come before ended alerts, the gravest first. Only the latest row of each
+/// incident is shown. An incident that began and ended among the rows is reported as a summary.
 pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Signature) -> Message {
     let mut alerts: Vec<(u64, bool, MessageAlert)> = Vec::new();
     for row in rows {
@@ -17,7 +17,7 @@ pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Sign
         let mut alert = row.alert.clone();
         match (began, row.tells) {
             (true, Tells::End) => alert.reason = MessageReason::Summary,
-            // Nobody heard of the severity that it had before, and nobody is reminded of what he never heard.
+            // The receiver does not know the beginning yet, so a new severity or a reminder is reported as the beginning.
             (true, Tells::Change) if matches!(alert.reason, MessageReason::SeverityChanged | MessageReason::Repeated) => {
                 alert.reason = MessageReason::Firing;
             }
@@ -28,7 +28,7 @@ pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Sign
             None => alerts.push((row.incident, began, alert)),
         }
     }
-    // Phones and templates show the first one.
+    // Phones and templates show the first alert.
     alerts.sort_by_key(|(_, _, alert)| (alert.ended_at_ms.is_some(), Reverse(alert.severity)));
     let first = rows.first();
     Message {

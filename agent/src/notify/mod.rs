@@ -1,7 +1,7 @@
-//! Delivery of notifications, with retries until each receiver has taken its own.
+//! Delivery of notifications, with retries until each receiver has accepted them.
 //!
-//! The dispatcher decides ([`pharos_model::dispatch`]), and the decision is stored with its notifications, so that no end of the process loses
-//! one. One task per receiver delivers them, so that a receiver that hangs delays no other. The model has the order and the patience
+//! The dispatcher decides ([`pharos_model::dispatch`]), and the decision is stored with its notifications, so that no end of the process
+//! loses one. One task per receiver delivers them, so that a receiver that hangs delays no other. The model decides about order and retries
 //! ([`pharos_model::outbox`]).
 
 mod deliver;
@@ -11,6 +11,6 @@ mod standing;
 mod tester;
 mod worker;
 
-pub use self::deliver::{Deliver, Means, Signature};
+pub use self::deliver::{Deliver, DeliveryContext, Signature};
 pub use self::receivers::{Numbered, Receivers};
 pub use self::tester::{TestError, Tester};

@@ -10,22 +10,22 @@ use pharos_model::outbox::NewRow;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
-use super::deliver::Means;
+use super::deliver::DeliveryContext;
 use super::standing::Standing;
-use super::worker::{Errand, Worker};
+use super::worker::{Worker, WorkerRequest};
 use crate::config::notify::ReceiverConfig;
 use crate::lifecycle::Lifecycle;
-use crate::store::{Store, StoreError, Wanted};
+use crate::store::{RowFilter, Store, StoreError};
 
 /// Rows that wait for one receiver. A receiver this far behind gets nothing new, since its queue would fill the memory.
 const WAITING_MAX: usize = 20_000;
 
 /// The longest wait for an answer of a receiver task.
-const ERRAND_MAX: Duration = Duration::from_secs(2);
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// All receiver tasks, by the name of the receiver.
 pub struct Receivers {
-    posts: BTreeMap<String, Post>,
+    inboxes: BTreeMap<String, Inbox>,
     next_seq: AtomicU64,
     store: Store,
 }
@@ -33,44 +33,44 @@ pub struct Receivers {
 /// A row with its number.
 pub type Numbered = (u64, NewRow);
 
-/// The inbox of a receiver task. Its rows are stored already.
-struct Post {
-    inbox: Arc<Mutex<Vec<Errand>>>,
-    /// One token suffices, since the task takes the whole inbox.
+/// The inbox of a receiver task. The store has its rows already.
+struct Inbox {
+    requests: Arc<Mutex<Vec<WorkerRequest>>>,
+    /// Wakes the task. One token is enough, since the task takes all requests at once.
     wake: mpsc::Sender<()>,
     standing: Arc<Standing>,
 }
 
 impl Receivers {
     /// Starts a task per receiver on `lifecycle`, each with the rows that the previous agent did not deliver.
-    pub async fn start(receivers: Vec<ReceiverConfig>, means: &Means, lifecycle: &Lifecycle) -> Result<Self, StoreError> {
-        let mut open = means.store.open_outbox().await?;
-        let mut posts = BTreeMap::new();
+    pub async fn start(receivers: Vec<ReceiverConfig>, context: &DeliveryContext, lifecycle: &Lifecycle) -> Result<Self, StoreError> {
+        let mut open = context.store.open_outbox().await?;
+        let mut inboxes = BTreeMap::new();
         for config in receivers {
             let left = extract(&mut open.rows, |row| row.made.receiver == config.name);
             if !left.is_empty() {
                 info!(receiver = config.name, left = left.len(), "{} notifications to `{}` were left to deliver", left.len(), config.name);
             }
-            let untold = extract(&mut open.untold, |untold| untold.receiver == config.name);
-            let standing = Arc::new(Standing::new(&config.name, Arc::clone(&means.board), Arc::clone(&means.metrics)));
-            let mut worker = Worker::new(&config, means.clone(), Arc::clone(&standing), lifecycle.soft().clone());
-            worker.restore(left, &untold);
+            let unreported = extract(&mut open.unreported, |incident| incident.receiver == config.name);
+            let standing = Arc::new(Standing::new(&config.name, Arc::clone(&context.board), Arc::clone(&context.metrics)));
+            let mut worker = Worker::new(&config, context.clone(), Arc::clone(&standing), lifecycle.soft().clone());
+            worker.restore(left, &unreported);
             let (wake, woken) = mpsc::channel(1);
-            let inbox = worker.inbox();
+            let requests = worker.inbox();
             lifecycle.supervise(standing.part().clone(), worker.run(woken));
-            posts.insert(config.name, Post { inbox, wake, standing });
+            inboxes.insert(config.name, Inbox { requests, wake, standing });
         }
         for row in &open.rows {
             let receiver = &row.made.receiver;
             warn!(receiver, id = row.made.id, "a notification waits for `{receiver}`, which is no longer configured");
         }
         let next_seq = AtomicU64::new(open.next_seq);
-        Ok(Self { posts, next_seq, store: means.store.clone() })
+        Ok(Self { inboxes, next_seq, store: context.store.clone() })
     }
 
     /// True while a receiver takes new rows.
     pub fn has_room(&self, receiver: &str) -> bool {
-        self.posts.get(receiver).is_none_or(|post| post.standing.waiting() < WAITING_MAX)
+        self.inboxes.get(receiver).is_none_or(|inbox| inbox.standing.waiting() < WAITING_MAX)
     }
 
     /// Assigns rising numbers to rows. Rows are stored and sent in this order.
@@ -80,41 +80,41 @@ impl Receivers {
 
     /// Hands rows to their receiver tasks, and never waits. Rows of one receiver go together, since they may leave as one message.
     pub fn send(&self, rows: Vec<Numbered>) {
-        let mut by_receiver: BTreeMap<String, Vec<Errand>> = BTreeMap::new();
+        let mut by_receiver: BTreeMap<String, Vec<WorkerRequest>> = BTreeMap::new();
         for (seq, row) in rows {
-            by_receiver.entry(row.receiver.clone()).or_default().push(Errand::New(seq, Box::new(row)));
+            by_receiver.entry(row.receiver.clone()).or_default().push(WorkerRequest::New(seq, Box::new(row)));
         }
-        for (receiver, errands) in by_receiver {
-            if let Some(post) = self.posts.get(&receiver) {
-                post.standing.queued(errands.len());
-                post.give(errands);
+        for (receiver, requests) in by_receiver {
+            if let Some(inbox) = self.inboxes.get(&receiver) {
+                inbox.standing.queued(requests.len());
+                inbox.push(requests);
             }
         }
     }
 
     /// Retries notifications that were given up, and returns their numbers.
-    pub async fn retry(&self, wanted: Wanted) -> Result<Vec<u64>, StoreError> {
-        let receivers = self.posts.keys().cloned().collect();
+    pub async fn retry(&self, wanted: RowFilter) -> Result<Vec<u64>, StoreError> {
+        let receivers = self.inboxes.keys().cloned().collect();
         let rows = self.store.revive_outbox(wanted, receivers).await?;
         let seqs = rows.iter().map(|row| row.seq).collect();
         for row in rows {
-            if let Some(post) = self.posts.get(&row.made.receiver) {
-                post.standing.queued(1);
-                post.give(vec![Errand::Again(Box::new(row))]);
+            if let Some(inbox) = self.inboxes.get(&row.made.receiver) {
+                inbox.standing.queued(1);
+                inbox.push(vec![WorkerRequest::Again(Box::new(row))]);
             }
         }
         Ok(seqs)
     }
 
     /// Gives up waiting notifications, and deletes those that were given up. Returns their count.
-    pub async fn drop_rows(&self, wanted: Wanted) -> Result<usize, StoreError> {
+    pub async fn drop_rows(&self, wanted: RowFilter) -> Result<usize, StoreError> {
         let mut dropped = 0;
-        for (receiver, post) in &self.posts {
+        for (receiver, inbox) in &self.inboxes {
             if wanted.receiver.as_ref().is_none_or(|wanted| wanted == receiver) {
                 let (answer, answered) = oneshot::channel();
-                post.give(vec![Errand::Drop(wanted.seqs.clone(), answer)]);
-                // A task that ends answers no more; its rows stay.
-                let answered = tokio::time::timeout(ERRAND_MAX, answered).await;
+                inbox.push(vec![WorkerRequest::Drop(wanted.seqs.clone(), answer)]);
+                // A task that ends does not answer; its rows stay in the store.
+                let answered = tokio::time::timeout(ANSWER_MAX, answered).await;
                 dropped += answered.ok().and_then(Result::ok).unwrap_or(0);
             }
         }
@@ -122,10 +122,10 @@ impl Receivers {
     }
 }
 
-impl Post {
-    fn give(&self, errands: Vec<Errand>) {
-        self.inbox.lock().extend(errands);
-        // Full is as good: the task has not looked yet.
+impl Inbox {
+    fn push(&self, requests: Vec<WorkerRequest>) {
+        self.requests.lock().extend(requests);
+        // A full channel is no error: the task has a token and will take these requests too.
         let _ = self.wake.try_send(());
     }
 }

@@ -1,4 +1,4 @@
-//! Test messages, by which a person finds out whether a receiver can be reached.
+//! Test messages, which show a person whether a receiver can be reached.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use pharos_model::notification::{Delivery, Message, MessageAlert, MessageReason}
 use pharos_model::subject::{Label, Subject};
 use serde_json::Value;
 
-use super::deliver::{Deliver, Means, Signature};
+use super::deliver::{Deliver, DeliveryContext, Signature};
 use crate::clock::Clock;
 use crate::config::notify::ReceiverConfig;
 
@@ -32,11 +32,11 @@ fn known(receivers: &[String]) -> String {
 }
 
 impl Tester {
-    pub fn new(receivers: &[ReceiverConfig], means: &Means) -> Self {
+    pub fn new(receivers: &[ReceiverConfig], context: &DeliveryContext) -> Self {
         let settings = |config: &ReceiverConfig| serde_json::to_value(&config.settings).unwrap_or_default();
         let receivers = receivers.iter().map(|config| (config.name.clone(), (config.plugin.clone(), settings(config)))).collect();
-        let (notifiers, signature) = (Arc::clone(&means.notifiers), Arc::clone(&means.signature));
-        Self { notifiers, signature, clock: means.clock, receivers: Arc::new(receivers) }
+        let (notifiers, signature) = (Arc::clone(&context.notifiers), Arc::clone(&context.signature));
+        Self { notifiers, signature, clock: context.clock, receivers: Arc::new(receivers) }
     }
 
     /// Makes one attempt, and returns its result.
@@ -59,7 +59,7 @@ impl Tester {
             subject: Subject::new("agent", &agent),
             labels: group_labels.clone(),
             title: format!("Test of receiver {receiver}"),
-            detail: "Somebody asked whether messages of this agent arrive here. This one did; nothing is wrong.".to_owned(),
+            detail: "This is a test message of the agent, which a person asked for. Nothing is wrong.".to_owned(),
             cause: None,
             fix: None,
             evidence: Vec::new(),

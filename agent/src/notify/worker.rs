@@ -15,11 +15,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::deliver::Means;
+use super::deliver::DeliveryContext;
 use super::message::compose;
 use super::standing::Standing;
 use crate::config::notify::ReceiverConfig;
-use crate::store::{Claim, OutboxRow, OutboxTurn, Untold};
+use crate::store::{Claim, OutboxRow, OutboxTurn, UnreportedIncident};
+use crate::telemetry::logs::chain;
 
 /// Messages on their way at once. A receiver that just failed gets one at a time.
 const UNDER_WAY_MAX: usize = 16;
@@ -30,8 +31,8 @@ const NOTIFIER_PAUSE: Duration = Duration::from_millis(50);
 /// The longest wait for messages on their way at the end of the agent. It is shorter than the whole drain.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
-/// An order to a receiver task.
-pub enum Errand {
+/// A request to a receiver task.
+pub enum WorkerRequest {
     /// A new row with its number. The store has it already.
     New(u64, Box<NewRow>),
     /// A row that was given up and is retried, as the store has it.
@@ -44,10 +45,10 @@ pub struct Worker {
     name: String,
     plugin: Arc<str>,
     settings: Arc<Value>,
-    means: Means,
+    context: DeliveryContext,
     standing: Arc<Standing>,
     stop: CancellationToken,
-    inbox: Arc<Mutex<Vec<Errand>>>,
+    inbox: Arc<Mutex<Vec<WorkerRequest>>>,
     queue: Queue,
     /// The rows in the queue, with the time of their making in milliseconds since 1970.
     contents: BTreeMap<u64, (NewRow, u64)>,
@@ -60,12 +61,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(config: &ReceiverConfig, means: Means, standing: Arc<Standing>, stop: CancellationToken) -> Self {
+    pub fn new(config: &ReceiverConfig, context: DeliveryContext, standing: Arc<Standing>, stop: CancellationToken) -> Self {
         Self {
             name: config.name.clone(),
             plugin: config.plugin.as_str().into(),
             settings: Arc::new(serde_json::to_value(&config.settings).unwrap_or_default()),
-            means,
+            context,
             standing,
             stop,
             inbox: Arc::default(),
@@ -79,14 +80,14 @@ impl Worker {
     }
 
     /// The inbox, which the handle fills.
-    pub fn inbox(&self) -> Arc<Mutex<Vec<Errand>>> {
+    pub fn inbox(&self) -> Arc<Mutex<Vec<WorkerRequest>>> {
         Arc::clone(&self.inbox)
     }
 
     /// Takes over the rows of the previous agent. A message that was on its way may have arrived, and is sent again at once.
-    pub fn restore(&mut self, rows: Vec<OutboxRow>, untold: &[Untold]) {
-        let now = self.means.clock.now();
-        for Untold { fingerprint, incident, .. } in untold {
+    pub fn restore(&mut self, rows: Vec<OutboxRow>, unreported: &[UnreportedIncident]) {
+        let now = self.context.clock.now();
+        for UnreportedIncident { fingerprint, incident, .. } in unreported {
             self.queue.push_untold(*fingerprint, *incident);
         }
         self.standing.queued(rows.len());
@@ -118,21 +119,21 @@ impl Worker {
         self.store(Vec::new()).await;
         let left = self.queue.len();
         if left > 0 {
-            warn!(receiver = self.name, left, "{left} notifications to `{}` are kept for the next start", self.name);
+            warn!(receiver = self.name, left, "{left} notifications to `{}` stay stored until the next start", self.name);
         }
     }
 
     async fn deliver_all(&mut self, woken: &mut mpsc::Receiver<()>) {
         let mut open = true;
         loop {
-            self.take_in();
-            let serves = self.queue.is_empty() || self.means.notifiers.serves(&self.plugin);
+            self.handle_requests();
+            let serves = self.queue.is_empty() || self.context.notifiers.serves(&self.plugin);
             if serves {
-                self.go_out().await;
+                self.send_due().await;
             } else {
                 self.standing.failed(&format!("no notifier plugin `{}` serves", self.plugin));
             }
-            let due = self.queue.next_due().map(|due| due.saturating_sub(self.means.clock.monotonic()));
+            let due = self.queue.next_due().map(|due| due.saturating_sub(self.context.clock.monotonic()));
             let due = if serves { due } else { Some(NOTIFIER_PAUSE) };
             let waits = due.is_some_and(|due| due.is_zero()) && self.under_way.len() < self.width;
             if !open && self.under_way.is_empty() && !waits {
@@ -142,7 +143,7 @@ impl Worker {
                 token = woken.recv(), if open => open = token.is_some(),
                 Some(ended) = self.under_way.join_next_with_id() => {
                     self.ended(ended);
-                    // What else ended meanwhile is stored in the same step.
+                    // Other messages that have ended meanwhile are stored in the same step.
                     while let Some(ended) = self.under_way.try_join_next_with_id() {
                         self.ended(ended);
                     }
@@ -152,26 +153,26 @@ impl Worker {
         }
     }
 
-    fn take_in(&mut self) {
-        let errands = std::mem::take(&mut *self.inbox.lock());
-        let now = self.means.clock.now();
-        for errand in errands {
-            match errand {
-                Errand::New(seq, new) => {
+    fn handle_requests(&mut self) {
+        let requests = std::mem::take(&mut *self.inbox.lock());
+        let now = self.context.clock.now();
+        for request in requests {
+            match request {
+                WorkerRequest::New(seq, new) => {
                     self.queue.push(new.queued(seq, now.monotonic));
                     self.contents.insert(seq, (*new, now.wall_ms));
                 }
-                Errand::Again(row) => {
-                    // Whoever asks for it has reason to think that the receiver is there again.
+                WorkerRequest::Again(row) => {
+                    // A person who retries has reason to think that the receiver works again.
                     self.queue.revive();
                     let overtaken = self.queue.push_again(row.made.queued(row.seq, now.monotonic));
                     self.contents.insert(row.seq, (row.made, row.created_at_ms));
-                    overtaken.into_iter().for_each(|settlement| self.book(settlement));
+                    overtaken.into_iter().for_each(|settlement| self.record(settlement));
                 }
-                Errand::Drop(seqs, answer) => {
+                WorkerRequest::Drop(seqs, answer) => {
                     let settlement = self.queue.drop_rows(seqs.as_deref());
                     let _ = answer.send(settlement.as_ref().map_or(0, |settlement| settlement.seqs().len()));
-                    settlement.into_iter().for_each(|settlement| self.book(settlement));
+                    settlement.into_iter().for_each(|settlement| self.record(settlement));
                 }
             }
         }
@@ -179,14 +180,14 @@ impl Worker {
     }
 
     /// Stores the claim of the due rows, and then sends them.
-    async fn go_out(&mut self) {
-        let now = self.means.clock.monotonic();
+    async fn send_due(&mut self) {
+        let now = self.context.clock.monotonic();
         let mut batches = Vec::new();
         while self.under_way.len() + batches.len() < self.width {
             match self.queue.take(now) {
                 None => break,
                 Some(Next::Send(batch)) => batches.push(batch),
-                Some(Next::Settle(settlement)) => self.book(settlement),
+                Some(Next::Settle(settlement)) => self.record(settlement),
             }
         }
         if batches.is_empty() && self.settled.is_empty() {
@@ -202,8 +203,8 @@ impl Worker {
 
     fn send(&mut self, batch: Batch) {
         let rows: Vec<&NewRow> = batch.seqs.iter().filter_map(|seq| self.contents.get(seq)).map(|(row, _)| row).collect();
-        let message = compose(&batch, &rows, &self.name, &self.means.signature);
-        let (notifiers, plugin, settings) = (Arc::clone(&self.means.notifiers), Arc::clone(&self.plugin), Arc::clone(&self.settings));
+        let message = compose(&batch, &rows, &self.name, &self.context.signature);
+        let (notifiers, plugin, settings) = (Arc::clone(&self.context.notifiers), Arc::clone(&self.plugin), Arc::clone(&self.settings));
         let task = self.under_way.spawn(async move { notifiers.deliver(&plugin, &settings, &message).await });
         self.sent.insert(task.id(), batch);
     }
@@ -211,7 +212,7 @@ impl Worker {
     fn ended(&mut self, ended: Result<(Id, Delivery), JoinError>) {
         let (id, delivery) = match ended {
             Ok(ended) => ended,
-            // It died on the way, and may have arrived.
+            // The task panicked while it sent the message, so the message may have arrived.
             Err(err) => (err.id(), Delivery::Ambiguous(format!("sending it failed: {err}"))),
         };
         let Some(batch) = self.sent.remove(&id) else { return };
@@ -219,20 +220,20 @@ impl Worker {
             Delivery::Accepted | Delivery::Partial(_) => (self.width * 2).min(UNDER_WAY_MAX),
             _ => 1,
         };
-        let settlement = self.queue.settle(&batch, delivery, self.means.clock.monotonic(), fastrand::f64());
+        let settlement = self.queue.settle(&batch, delivery, self.context.clock.monotonic(), fastrand::f64());
         self.report(&batch, &settlement);
-        self.book(settlement);
+        self.record(settlement);
         self.standing.breaker(self.queue.gate());
     }
 
     /// Reports the result of a message in the log, the metrics and the status.
     fn report(&self, batch: &Batch, settlement: &Settlement) {
-        let (receiver, id, attempt, metrics) = (self.name.as_str(), batch.id.as_str(), batch.attempt, &self.means.metrics);
+        let (receiver, id, attempt, metrics) = (self.name.as_str(), batch.id.as_str(), batch.attempt, &self.context.metrics);
         match settlement {
             Settlement::Delivered { seqs, note } => {
                 self.standing.reached();
                 metrics.add("pharos_notifications_total", &[receiver], 1.0);
-                let now_ms = self.means.clock.wall_ms();
+                let now_ms = self.context.clock.wall_ms();
                 let waited = |seq| self.contents.get(seq).map_or(0, |(_, made_at_ms)| now_ms.saturating_sub(*made_at_ms));
                 let longest_ms = seqs.iter().map(waited).max().unwrap_or(0);
                 metrics.add("pharos_notifications_wait_seconds_total", &[receiver], longest_ms as f64 / 1_000.0);
@@ -259,16 +260,16 @@ impl Worker {
     }
 
     /// Retains a settlement until it is stored. Rows that are settled for good leave the queue.
-    fn book(&mut self, settlement: Settlement) {
+    fn record(&mut self, settlement: Settlement) {
         match &settlement {
             Settlement::Waiting { .. } => {}
-            Settlement::Delivered { seqs, .. } => self.leave(seqs),
+            Settlement::Delivered { seqs, .. } => self.remove(seqs),
             Settlement::Dead { seqs, reason, .. } => {
-                self.means.metrics.add("pharos_notifications_dropped_total", &[&self.name, reason.as_str()], seqs.len() as f64);
+                self.context.metrics.add("pharos_notifications_dropped_total", &[&self.name, reason.as_str()], seqs.len() as f64);
                 if reason.is_loss() {
                     self.standing.gave_up(seqs.len());
                 }
-                self.leave(seqs);
+                self.remove(seqs);
             }
         }
         if self.settled.len() < UNSTORED_MAX {
@@ -276,7 +277,7 @@ impl Worker {
         }
     }
 
-    fn leave(&mut self, seqs: &[u64]) {
+    fn remove(&mut self, seqs: &[u64]) {
         for seq in seqs {
             self.contents.remove(seq);
         }
@@ -290,11 +291,11 @@ impl Worker {
 
     /// Stores claims and settlements in one step. Delivery goes on while the store fails; a crash would then send messages twice.
     async fn store(&mut self, claims: Vec<Claim>) {
-        let turn = OutboxTurn { settled: self.settled.clone(), claims, now_ms: self.means.clock.wall_ms() };
+        let turn = OutboxTurn { settled: self.settled.clone(), claims, now_ms: self.context.clock.wall_ms() };
         if turn.is_empty() {
             return;
         }
-        match self.means.store.outbox_turn(turn).await {
+        match self.context.store.outbox_turn(turn).await {
             Ok(()) => self.settled.clear(),
             Err(err) => error!(receiver = self.name, error = chain(&err), "deliveries could not be stored; they go on"),
         }

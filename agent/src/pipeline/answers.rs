@@ -7,7 +7,7 @@ use pharos_model::dispatch::{Dispatcher, Silence, Trace};
 use super::desk::{DeskError, Order, SignedComment};
 use super::flow::Pipeline;
 use super::records::Act;
-use crate::store::{AlertChanges, Wanted};
+use crate::store::{AlertChanges, RowFilter};
 
 impl Pipeline {
     /// Handles one request, even if the sender does not wait for the answer any more.
@@ -16,7 +16,7 @@ impl Pipeline {
             Order::Silences(answer) => drop(answer.send(self.dispatcher.silences().cloned().collect())),
             Order::Silence(silence, who, answer) => drop(answer.send(self.silence(*silence, &who).await)),
             Order::ExpireSilence(id, who, answer) => drop(answer.send(self.expire_silence(&id, &who).await)),
-            Order::Acknowledge(fingerprint, words, answer) => drop(answer.send(self.acknowledge(fingerprint, words).await)),
+            Order::Acknowledge(fingerprint, comment, answer) => drop(answer.send(self.acknowledge(fingerprint, comment).await)),
             Order::Unacknowledge(fingerprint, who, answer) => drop(answer.send(self.unacknowledge(fingerprint, &who).await)),
             Order::Explain(fingerprint, last, answer) => drop(answer.send(self.explain(fingerprint, last))),
             Order::Retry(wanted, who, answer) => drop(answer.send(self.retry(wanted, &who).await)),
@@ -38,10 +38,10 @@ impl Pipeline {
         Ok(silence)
     }
 
-    async fn acknowledge(&mut self, fingerprint: Fingerprint, words: SignedComment) -> Result<(), DeskError> {
+    async fn acknowledge(&mut self, fingerprint: Fingerprint, signed: SignedComment) -> Result<(), DeskError> {
         let before = self.dispatcher.clone();
-        self.dispatcher.acknowledge(fingerprint, &words.author, &words.comment, self.clock.now())?;
-        let entry = self.act(&words.actor).acknowledged(fingerprint, &words);
+        self.dispatcher.acknowledge(fingerprint, &signed.author, &signed.comment, self.clock.now())?;
+        let entry = self.act(&signed.actor).acknowledged(fingerprint, &signed);
         self.commit(before, entry).await
     }
 
@@ -56,8 +56,8 @@ impl Pipeline {
         let changes = self.dispatcher.take_changes();
         let next_incident = self.alerts.next_incident();
         let now_ms = self.clock.wall_ms();
-        let words = AlertChanges { dispatch: changes, audit: vec![entry], now_ms, next_incident, ..AlertChanges::default() };
-        if let Err(err) = self.store.save_words(words).await {
+        let rows = AlertChanges { dispatch: changes, audit: vec![entry], now_ms, next_incident, ..AlertChanges::default() };
+        if let Err(err) = self.store.save_request(rows).await {
             self.dispatcher = before;
             return Err(err.into());
         }
@@ -76,14 +76,14 @@ impl Pipeline {
         Some((alert, trace))
     }
 
-    async fn retry(&mut self, wanted: Wanted, who: &str) -> Result<Vec<u64>, DeskError> {
-        let seqs = self.notify.retry(wanted).await?;
+    async fn retry(&mut self, wanted: RowFilter, who: &str) -> Result<Vec<u64>, DeskError> {
+        let seqs = self.receivers.retry(wanted).await?;
         self.store.record_audit(self.act(who).retried(&seqs)).await?;
         Ok(seqs)
     }
 
-    async fn drop_rows(&mut self, wanted: Wanted, who: &str) -> Result<usize, DeskError> {
-        let dropped = self.notify.drop_rows(wanted.clone()).await?;
+    async fn drop_rows(&mut self, wanted: RowFilter, who: &str) -> Result<usize, DeskError> {
+        let dropped = self.receivers.drop_rows(wanted.clone()).await?;
         self.store.record_audit(self.act(who).dropped(wanted, dropped)).await?;
         Ok(dropped)
     }

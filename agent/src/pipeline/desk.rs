@@ -8,7 +8,7 @@ use pharos_model::event::{Event, EventDetail};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::request::{self, Closed};
-use crate::store::{OutboxRow, Store, StoreError, Wanted};
+use crate::store::{OutboxRow, RowFilter, Store, StoreError};
 
 /// Most requests that wait for the pipeline. More people do not ask at the same time.
 const QUEUED_ORDERS_MAX: usize = 64;
@@ -24,11 +24,11 @@ pub enum Order {
     Unacknowledge(Fingerprint, String, oneshot::Sender<Result<(), DeskError>>),
     /// The second value is the last state of an alert that has ended.
     Explain(Fingerprint, Option<Box<Alert>>, oneshot::Sender<Option<(Alert, Trace)>>),
-    Retry(Wanted, String, oneshot::Sender<Result<Vec<u64>, DeskError>>),
-    Drop(Wanted, String, oneshot::Sender<Result<usize, DeskError>>),
+    Retry(RowFilter, String, oneshot::Sender<Result<Vec<u64>, DeskError>>),
+    Drop(RowFilter, String, oneshot::Sender<Result<usize, DeskError>>),
 }
 
-/// Author and reason of a request.
+/// Comment of a person, with its author.
 #[derive(Debug, Clone)]
 pub struct SignedComment {
     /// Name of the caller's token, for the audit log.
@@ -100,8 +100,8 @@ impl Desk {
     }
 
     /// Acknowledges the open incident of an alert.
-    pub async fn acknowledge(&self, fingerprint: Fingerprint, words: SignedComment) -> Result<(), DeskError> {
-        self.ask(|answer| Order::Acknowledge(fingerprint, words, answer)).await?
+    pub async fn acknowledge(&self, fingerprint: Fingerprint, comment: SignedComment) -> Result<(), DeskError> {
+        self.ask(|answer| Order::Acknowledge(fingerprint, comment, answer)).await?
     }
 
     /// Removes the acknowledgement of an alert. `who` is the name of the caller's token.
@@ -130,12 +130,12 @@ impl Desk {
     }
 
     /// Sends notifications again, and returns their numbers.
-    pub async fn retry(&self, wanted: Wanted, who: &str) -> Result<Vec<u64>, DeskError> {
+    pub async fn retry(&self, wanted: RowFilter, who: &str) -> Result<Vec<u64>, DeskError> {
         self.ask(|answer| Order::Retry(wanted, who.to_owned(), answer)).await?
     }
 
     /// Drops notifications, and returns how many.
-    pub async fn drop_rows(&self, wanted: Wanted, who: &str) -> Result<usize, DeskError> {
+    pub async fn drop_rows(&self, wanted: RowFilter, who: &str) -> Result<usize, DeskError> {
         self.ask(|answer| Order::Drop(wanted, who.to_owned(), answer)).await?
     }
 }

@@ -32,7 +32,7 @@ pub struct Pipeline {
     pub plugins: PluginHost,
     pub store: Store,
     pub board: Arc<Board>,
-    pub notify: Receivers,
+    pub receivers: Receivers,
     pub metrics: Arc<SelfMetrics>,
     pub clock: Clock,
 }
@@ -61,18 +61,18 @@ impl Pipeline {
     pub(super) async fn settle(&mut self, transitions: Vec<Transition>) {
         let now = self.clock.now();
         transitions.iter().for_each(|transition| self.dispatcher.observe(transition, now));
-        let release = self.dispatcher.release(&self.alerts, |receiver| self.notify.has_room(receiver), now); // which receivers get what
-        let told = self.notify.number(release.rows);
-        self.store_changes(&transitions, &release.withheld, &told).await; // durable before any receiver gets it
+        let release = self.dispatcher.release(&self.alerts, |receiver| self.receivers.has_room(receiver), now); // which receivers get what
+        let notifications = self.receivers.number(release.rows);
+        self.store_changes(&transitions, &release.withheld, &notifications).await; // durable before any receiver gets it
         self.board.show_alerts(self.alerts.shared(), self.dispatcher.acknowledgements(), self.dispatcher.silences());
         self.count(&transitions, &release.withheld);
-        self.notify.send(told); // bounded; never delays collection
+        self.receivers.send(notifications); // bounded; never delays collection
     }
 
     /// Stores all changes in one transaction. If that fails, notifications are sent all the same, and the next change stores them.
-    async fn store_changes(&mut self, transitions: &[Transition], withheld: &[Withheld], told: &[Numbered]) {
+    async fn store_changes(&mut self, transitions: &[Transition], withheld: &[Withheld], notifications: &[Numbered]) {
         let (changes, dispatch) = (self.alerts.take_changes(), self.dispatcher.take_changes());
-        if changes.is_empty() && dispatch.is_empty() && transitions.is_empty() && told.is_empty() {
+        if changes.is_empty() && dispatch.is_empty() && transitions.is_empty() && notifications.is_empty() {
             return;
         }
         let mut rows = AlertChanges::new(&changes.upserts, &changes.removed, changes.next_incident);
@@ -81,10 +81,10 @@ impl Pipeline {
         rows.events.extend(withheld.iter().map(|withheld| withheld_event(withheld, now_ms)));
         rows.audit = transitions.iter().map(transition_entry).collect();
         rows.dispatch = dispatch.clone();
-        rows.told = told.to_vec();
+        rows.notifications = notifications.to_vec();
         rows.now_ms = now_ms;
         if let Err(err) = self.store.save_alerts(rows).await {
-            error!(error = chain(&err), "alerts could not be stored; they are told all the same and stored with the next change");
+            error!(error = chain(&err), "alerts could not be stored; they are sent all the same and stored with the next change");
             self.alerts.give_back(changes);
             self.dispatcher.give_back(dispatch);
         }

@@ -1,13 +1,13 @@
 //! Events and audit entries for decisions of the pipeline, and for requests of people.
 
 use pharos_model::alert::{Fingerprint, Transition};
-use pharos_model::audit::{AGENT, AcknowledgementWords, AlertChange, AuditAction, AuditEntry, DroppedNotifications};
+use pharos_model::audit::{AGENT_ACTOR, AcknowledgementWords, AlertChange, AuditAction, AuditEntry, DroppedNotifications};
 use pharos_model::dispatch::{Silence, Withheld};
 use pharos_model::event::{Event, EventDetail, PluginChange, WithheldNotice};
 
 use super::desk::SignedComment;
 use crate::plugin::PluginEvent;
-use crate::store::Wanted;
+use crate::store::RowFilter;
 
 /// Subject of audit entries about notifications. An entry may be about many of them.
 const OUTBOX: &str = "outbox";
@@ -50,7 +50,7 @@ pub fn transition_entry(transition: &Transition) -> AuditEntry {
     };
     AuditEntry {
         at_ms: transition.at.wall_ms,
-        actor: AGENT.to_owned(),
+        actor: AGENT_ACTOR.to_owned(),
         action: AuditAction::AlertChanged(transition.reason.kind(), change),
         subject: transition.fingerprint.to_string(),
     }
@@ -77,9 +77,9 @@ impl Act<'_> {
     }
 
     /// Audit entry for an alert that the person acknowledged.
-    pub fn acknowledged(self, fingerprint: Fingerprint, words: &SignedComment) -> AuditEntry {
-        let words = AcknowledgementWords { author: words.author.clone(), comment: words.comment.clone() };
-        self.entry(fingerprint.to_string(), AuditAction::AlertAcknowledged(words))
+    pub fn acknowledged(self, fingerprint: Fingerprint, signed: &SignedComment) -> AuditEntry {
+        let detail = AcknowledgementWords { author: signed.author.clone(), comment: signed.comment.clone() };
+        self.entry(fingerprint.to_string(), AuditAction::AlertAcknowledged(detail))
     }
 
     /// Audit entry for an acknowledgement that the person removed.
@@ -93,7 +93,7 @@ impl Act<'_> {
     }
 
     /// Audit entry for notifications that the person dropped; `count` is their number.
-    pub fn dropped(self, wanted: Wanted, count: usize) -> AuditEntry {
+    pub fn dropped(self, wanted: RowFilter, count: usize) -> AuditEntry {
         let dropped = DroppedNotifications { receiver: wanted.receiver, ids: wanted.seqs, count };
         self.entry(OUTBOX.to_owned(), AuditAction::OutboxDropped(dropped))
     }

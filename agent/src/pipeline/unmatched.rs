@@ -71,7 +71,7 @@ impl Unmatched {
     /// Stores the sightings.
     pub async fn store(&self, store: &Store) {
         if let Err(err) = store.save_unmatched(self.sightings.unseen()).await {
-            error!(error = chain(&err), "it could not be stored for how long rules have looked in vain");
+            error!(error = chain(&err), "the times for which rules have matched nothing could not be stored");
         }
     }
 }

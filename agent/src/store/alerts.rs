@@ -29,7 +29,7 @@ pub struct AlertChanges {
     /// Changes of the ledger, of silences and of acknowledgements.
     pub dispatch: dispatch::Changes,
     /// New notifications with their numbers.
-    pub told: Vec<(u64, NewRow)>,
+    pub notifications: Vec<(u64, NewRow)>,
     pub now_ms: u64,
 }
 
@@ -53,7 +53,7 @@ impl Store {
     }
 
     /// Writes the changes of a request, whose author waits for the answer. An error means that nothing was written.
-    pub async fn save_words(&self, changes: AlertChanges) -> Result<(), StoreError> {
+    pub async fn save_request(&self, changes: AlertChanges) -> Result<(), StoreError> {
         self.write_durable(move |connection| save(connection, &changes)).await
     }
 
@@ -88,7 +88,7 @@ fn save(connection: &mut Connection, changes: &AlertChanges) -> rusqlite::Result
     event_table::append(&transaction, &changes.events)?;
     ledger::save(&transaction, &changes.dispatch)?;
     audit_chain::append(&transaction, &changes.audit)?;
-    for (seq, row) in &changes.told {
+    for (seq, row) in &changes.notifications {
         outbox::insert(&transaction, *seq, row, changes.now_ms)?;
     }
     transaction.commit()

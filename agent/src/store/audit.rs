@@ -17,7 +17,7 @@ impl Store {
         .await
     }
 
-    /// The newest rows, newest first; only those before `before` if asked.
+    /// The newest rows, newest first. With `before`, only rows before that number.
     pub async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         self.read_for_caller(move |connection| list(connection, before, limit)).await
     }

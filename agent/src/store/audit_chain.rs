@@ -1,20 +1,20 @@
 //! The chain of the audit log. Hashes reveal every row that was edited, removed, moved or inserted.
 //!
-//! Rows are written with the change that they record. The agent removes the oldest beyond a bound and records that in the chain, so a row
-//! that another program removed is told from those. A program that can write the file can forge a whole new chain; a copy of the last hash
-//! elsewhere reveals that too.
+//! Rows are written with the change that they record. The agent removes the oldest rows beyond a bound and records that in the chain, so a
+//! row that another program removed is still noticed. A program that can write the file can forge a whole new chain; a copy of the last
+//! hash elsewhere reveals that too.
 
-use pharos_model::audit::{AGENT, AuditAction, AuditEntry, ChainEnd, ReplacedStore};
+use pharos_model::audit::{AGENT_ACTOR, AuditAction, AuditEntry, ChainEnd, ReplacedStore};
 use pharos_model::text::hex;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::columns::{number, signed, unsigned};
 
-/// Rows that are kept. The table would grow without a bound otherwise.
+/// Most rows of the log. The table would grow without a bound otherwise.
 const KEPT_MAX: u64 = 200_000;
 /// The number of rows that are removed at once, since each removal is recorded by a row.
-const FORGOTTEN_AT_ONCE: u64 = 1_000;
+const REMOVED_AT_ONCE: u64 = 1_000;
 
 type Hash = [u8; 32];
 
@@ -74,20 +74,20 @@ pub(super) fn append(connection: &Connection, entries: &[AuditEntry]) -> rusqlit
     for entry in entries {
         head = link(connection, head, entry)?;
     }
-    if head.seq - start(connection)?.seq >= KEPT_MAX + FORGOTTEN_AT_ONCE {
-        head = forget(connection, head, latest.at_ms)?;
+    if head.seq - start(connection)?.seq >= KEPT_MAX + REMOVED_AT_ONCE {
+        head = remove_oldest(connection, head, latest.at_ms)?;
     }
     set_end(connection, "end", head)
 }
 
 /// Begins the chain of a new store at the end of the previous one.
-pub(super) fn go_on(connection: &Connection, from: End, aside: Option<&str>, at_ms: u64) -> rusqlite::Result<()> {
+pub(super) fn continue_from(connection: &Connection, from: End, aside: Option<&str>, at_ms: u64) -> rusqlite::Result<()> {
     if from.is_nothing() {
         return Ok(());
     }
     set_end(connection, "start", from)?;
     let action = AuditAction::StoreReplaced(ReplacedStore { end: from.recorded(), aside: aside.map(str::to_owned) });
-    let entry = AuditEntry { at_ms, actor: AGENT.to_owned(), action, subject: "store".to_owned() };
+    let entry = AuditEntry { at_ms, actor: AGENT_ACTOR.to_owned(), action, subject: "store".to_owned() };
     let head = link(connection, from, &entry)?;
     set_end(connection, "end", head)
 }
@@ -124,14 +124,14 @@ fn link(connection: &Connection, last: End, entry: &AuditEntry) -> rusqlite::Res
     Ok(End { seq, hash })
 }
 
-fn forget(connection: &Connection, head: End, at_ms: u64) -> rusqlite::Result<End> {
+fn remove_oldest(connection: &Connection, head: End, at_ms: u64) -> rusqlite::Result<End> {
     let through = head.seq - KEPT_MAX;
     let hash = connection.query_row("SELECT hash FROM audit WHERE seq = ?1", [signed(through)], |row| row.get(0))?;
-    let forgotten = End { seq: through, hash };
+    let removed = End { seq: through, hash };
     connection.execute("DELETE FROM audit WHERE seq <= ?1", [signed(through)])?;
-    set_end(connection, "start", forgotten)?;
-    let action = AuditAction::EntriesForgotten(forgotten.recorded());
-    link(connection, head, &AuditEntry { at_ms, actor: AGENT.to_owned(), action, subject: "audit".to_owned() })
+    set_end(connection, "start", removed)?;
+    let action = AuditAction::EntriesForgotten(removed.recorded());
+    link(connection, head, &AuditEntry { at_ms, actor: AGENT_ACTOR.to_owned(), action, subject: "audit".to_owned() })
 }
 
 /// The hash of a row. Each field is preceded by its length, so that no byte can move from one field to the next.
@@ -188,7 +188,7 @@ pub(super) fn verify(connection: &Connection) -> rusqlite::Result<AuditVerdict> 
         }
     }
     if verdict.broken.is_none() && recorded != Some(start.recorded()) {
-        let why = "rows before it are gone, and no row of the chain says that they were forgotten".to_owned();
+        let why = "rows before it are gone, and no row of the chain records that the agent removed them".to_owned();
         verdict.broken = Some(BrokenLink { seq: start.seq + 1, why });
     }
     if verdict.broken.is_none() && head != end {

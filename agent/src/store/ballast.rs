@@ -1,4 +1,4 @@
-//! The ballast: a file that reserves space for alerts. A full disk gets it back piece by piece.
+//! The ballast: a file that reserves disk space for alerts. When the disk is full, the file is shortened piece by piece.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -52,14 +52,14 @@ impl Ballast {
     /// Reserves the whole ballast, if the disk has room for it and 1 MiB more.
     pub fn restore(&mut self) -> io::Result<()> {
         let needed = BALLAST_BYTES + ROOM_BYTES - self.bytes;
-        // Asked first, so that the last bytes of a full disk are not taken and given back all the time.
+        // Checked first, so that the last bytes of a full disk are not taken and freed again all the time.
         let disk = statvfs(self.path.parent().unwrap_or(Path::new(".")))?;
         if disk.f_bavail.saturating_mul(disk.f_frsize) < needed {
             return Err(io::Error::new(io::ErrorKind::StorageFull, format!("less than {} is free", bytesize::ByteSize::b(needed))));
         }
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&self.path)?;
         let taken = allocate(&file, BALLAST_BYTES + ROOM_BYTES);
-        // What could not be had wholly must not be held in part: alerts may need it.
+        // If not all space could be reserved, none of the new space is held, since alerts may need it.
         let kept = if taken.is_ok() { BALLAST_BYTES } else { self.bytes };
         file.set_len(kept)?;
         self.bytes = kept;

@@ -14,12 +14,12 @@ const KINDS: [&str; 7] = ["full", "read-only", "damaged", "busy", "disk", "state
 /// The condition of the store, for the status and the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// The present trouble and its cure, as a sentence. None while the store keeps everything.
+    /// The present trouble and its cure, as a sentence. `None` while the store writes everything.
     pub trouble: Option<String>,
     /// The path of the store that was found damaged last.
     pub damaged: Option<PathBuf>,
     /// A trouble since the start that is over, as a sentence.
-    pub scar: Option<String>,
+    pub past_trouble: Option<String>,
     /// The database, its log and its index together.
     pub size_bytes: u64,
     /// The number of failures since the start, by kind.
@@ -30,23 +30,23 @@ impl Default for Condition {
     fn default() -> Self {
         // The first failure of a kind must be seen as an increase.
         let failures = KINDS.map(|kind| (kind, 0)).into();
-        Self { trouble: None, damaged: None, scar: None, size_bytes: 0, failures }
+        Self { trouble: None, damaged: None, past_trouble: None, size_bytes: 0, failures }
     }
 }
 
 impl Condition {
-    /// Every reason why the store is degraded, as one text. None if the store is well.
+    /// Every reason why the store is degraded, as one text. `None` if there is no reason.
     pub fn cause(&self) -> Option<String> {
         let damaged = self
             .damaged
             .as_ref()
-            .map(|aside| format!("the store was damaged; it is now {}, and what only it knew is lost", aside.display()));
-        let causes: Vec<String> = self.trouble.iter().chain(&damaged).chain(&self.scar).cloned().collect();
+            .map(|aside| format!("the store was damaged; it is now {}, and what was stored only there is lost", aside.display()));
+        let causes: Vec<String> = self.trouble.iter().chain(&damaged).chain(&self.past_trouble).cloned().collect();
         (!causes.is_empty()).then(|| causes.join("; "))
     }
 }
 
-/// A condition of the file or its disk that makes statements fail. A wrong statement is none.
+/// A condition of the file or its disk that makes statements fail. A wrong statement is no such condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
     Full,
@@ -74,7 +74,7 @@ impl Harm {
         })
     }
 
-    /// Classifies a failure to open the store. None means that the store must not be opened by this agent.
+    /// Classifies a failure to open the store. `None`: the store must not be opened by this agent.
     pub fn of_opening(err: &StoreError) -> Option<Self> {
         match err {
             StoreError::Directory { source, .. } => Some(Self::of_io(source)),
@@ -107,9 +107,9 @@ impl Harm {
         match self {
             Self::Full => "free some space",
             Self::ReadOnly => "make it writable for this process; its file system may be mounted read-only",
-            Self::Damaged => "look at the disk",
-            Self::Busy => "end what else has the file open",
-            Self::Disk => "look at the disk and at the kernel's log",
+            Self::Damaged => "check the disk",
+            Self::Busy => "end the other program that has the file open",
+            Self::Disk => "check the disk and the kernel's log",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The data directory: which files are the store's, and whose they must be.
+//! The data directory: the files of the store, and the user that must own them.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -10,16 +10,16 @@ use super::ownership::{self, OwnerError};
 
 pub const DATABASE_FILE: &str = "pharos.db";
 
-/// Damaged stores that are kept for a person to examine. The next one replaces the last.
+/// Most damaged stores that stay for a person to examine. The next damaged store replaces the last of them.
 pub const DAMAGED_KEPT_MAX: u32 = 3;
 
-/// The places of damaged stores in this directory, whether there is one or not.
+/// The paths of damaged stores in this directory, whether they exist or not.
 pub fn places_aside(directory: &Path) -> Vec<PathBuf> {
     let database = directory.join(DATABASE_FILE);
     (1..=DAMAGED_KEPT_MAX).map(|number| place_aside(&database, number)).collect()
 }
 
-/// The place of one damaged store, counted from 1.
+/// The path of one damaged store, counted from 1.
 pub fn place_aside(database: &Path, number: u32) -> PathBuf {
     with_suffix(database, &format!(".damaged-{number}"))
 }
@@ -31,13 +31,13 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Why an agent would refuse the state in a directory that is there; nothing is changed.
+/// Checks whether an agent would refuse the state in an existing directory. Changes nothing.
 pub fn inspect(directory: &Path) -> Result<(), OwnerError> {
     let user = ownership::inspect_folder(directory, DATABASE_FILE)?;
     files_of(directory).iter().try_for_each(|file| ownership::inspect_file(file, user))
 }
 
-/// Makes the directory if it is not there, and sees that it and what is read from it are ours.
+/// Makes the directory if it does not exist. Fails if the directory or a file in it can be changed by other users.
 pub(super) fn claim(directory: &Path) -> Result<(), StoreError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     created.map_err(|source| StoreError::Directory { path: directory.to_owned(), source })?;

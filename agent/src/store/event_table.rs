@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::columns::{number, signed};
 
-/// Events that are kept. Older ones are removed, since the table would grow without a bound.
+/// Most stored events. Older events are removed, since the table would grow without a bound.
 const EVENTS_MAX: i64 = 10_000;
 
 /// An event with its place in the table.
@@ -31,7 +31,7 @@ pub(super) fn alert_history(connection: &Connection, fingerprint: &str, limit: u
     list(connection, wanted, params![kinds[0], kinds[1], fingerprint, limit])
 }
 
-/// One page of an alert's history, newest first, with the ids that the next page begins with.
+/// One page of an alert's history, newest first. The ids of the events mark where the next page begins.
 pub(super) fn alert_history_page(
     connection: &Connection,
     fingerprint: &str,
@@ -72,6 +72,6 @@ pub(super) fn append(connection: &Connection, events: &[Event]) -> rusqlite::Res
     for event in events {
         insert.execute(params![signed(event.at_ms), event.kind(), event.subject, event.stored_detail().to_string()])?;
     }
-    let forget = "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?1";
-    connection.prepare_cached(forget)?.execute(params![EVENTS_MAX]).map(drop)
+    let remove = "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?1";
+    connection.prepare_cached(remove)?.execute(params![EVENTS_MAX]).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The file of the database: open it, check that it is in its place, and save the contents of an open one.
+//! The file of the database: opens it, checks that it still has its name, and saves the contents of an open file.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -44,12 +44,12 @@ impl StoreFile {
         Ok(Self { connection, path: path.to_owned(), identity })
     }
 
-    /// True while the names of database and log lead to the open files.
+    /// True while the paths of database and log are those of the open files.
     pub fn is_in_place(&self) -> bool {
         self.identity.iter().zip(identity(&self.path)).all(|(own, found)| own.is_none() || *own == found)
     }
 
-    /// True while the name of the database leads to the open file.
+    /// True while the path of the database is that of the open file.
     pub fn has_its_name(&self) -> bool {
         self.identity[0] == identity(&self.path)[0]
     }
@@ -66,7 +66,7 @@ impl StoreFile {
 
     /// Moves the contents of the log into the database, and frees the space of the log.
     pub fn shorten_log(&self) {
-        // A failure only means that it stays as long as it is.
+        // A failure only means that the log stays as long as it is.
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
 }
@@ -93,7 +93,7 @@ pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
         Ok(connection)
     };
     let connection = open(&uri(path, "mode=ro")).or_else(|err| {
-        // Where the log's index cannot be made, a store whose log was written back is read as it lies there.
+        // If the log's index cannot be made, a store without contents in its log is read as an unchanging file.
         let has_log = std::fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0);
         if has_log { Err(err) } else { open(&uri(path, "mode=ro&immutable=1")) }
     });
@@ -113,7 +113,7 @@ fn uri(path: &Path, parameters: &str) -> String {
 
 /// Moves a saved database to the place of a closed one.
 pub fn place(saved: &Path, path: &Path) -> io::Result<()> {
-    // A log that is left would be taken for the new one's.
+    // A log of the old database would be applied to the new one.
     for suffix in ["-wal", "-shm"] {
         remove_one(&with_suffix(path, suffix))?;
     }

@@ -13,10 +13,10 @@ use super::error::{ANSWER_MAX, StoreError};
 use super::keeper::{Keeper, Work};
 use crate::request;
 
-/// Jobs that wait for the thread. A longer queue would only mean that the disk is too slow.
+/// Most jobs that wait for the thread. A longer queue would only mean that the disk is too slow.
 const QUEUED_JOBS_MAX: usize = 256;
 
-/// Requests of API callers in the queue at once. The work of the agent waits behind these few at most.
+/// Most requests of API callers in the queue. The work of the agent waits for these few at most.
 const CALLERS_MAX: usize = 2;
 
 type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
@@ -69,7 +69,7 @@ impl Store {
         self.send(move |keeper| keeper.read(&work as &Work<T>)).await
     }
 
-    /// Reads for a caller of the API: few at once, and not at all once the caller has left.
+    /// Reads for a caller of the API. Only a few such reads run at once, and none for a caller that has disconnected.
     pub(super) async fn read_for_caller<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -140,7 +140,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let exchange = request::ask(&self.jobs, |answer| -> Job {
             Box::new(move |keeper| {
-                // Work of a caller that has left is not done; the agent's own work is.
+                // Work for a caller that has disconnected is skipped; the agent's own work is always done.
                 if turn.is_none() || !answer.is_closed() {
                     let done = work(keeper);
                     keeper.publish_condition();

@@ -1,7 +1,7 @@
 //! The thread of the store: runs the work that others send on the file, and retains essential writes in memory while the file fails.
 //!
-//! The file may be full, damaged, missing or read-only while the agent runs. The keeper repairs the file at once where that is possible, and
-//! runs the work again. Where it is not, essential work runs in memory only. The status reports that, and the file gets it later.
+//! The file may be full, damaged, missing or read-only while the agent runs. The keeper repairs the file at once where that is possible,
+//! and runs the work again. Where it is not, essential work runs in memory only. The status reports that, and the file gets it later.
 
 use std::fs::File;
 use std::io;
@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct Keeper {
     directory: PathBuf,
     path: PathBuf,
-    /// The open file; none while it cannot be used.
+    /// The open file. `None` while it cannot be used.
     file: Option<StoreFile>,
     memory: Memory,
     /// True while the memory has writes that the file lacks.
@@ -48,7 +48,7 @@ pub struct Keeper {
     /// The monotonic time of the last failed attempt.
     tried_at: Option<Duration>,
     damaged: Option<PathBuf>,
-    scar: Option<String>,
+    past_trouble: Option<String>,
     condition: Arc<Mutex<Condition>>,
     clock: Clock,
     lock: File,
@@ -63,8 +63,8 @@ enum Failure {
 }
 
 impl Keeper {
-    /// Locks the directory and opens or creates its store. A file that fails is no reason to refuse the start. A store of another agent or
-    /// of a newer version is one.
+    /// Locks the directory and opens or creates its store. A failing file does not stop the start. A store of another agent or of a newer
+    /// version does.
     pub fn open(directory: &Path, condition: Arc<Mutex<Condition>>) -> Result<Self, StoreError> {
         let path = directory.join(DATABASE_FILE);
         let mut keeper = Self {
@@ -77,37 +77,37 @@ impl Keeper {
             harm: None,
             tried_at: None,
             damaged: None,
-            scar: None,
+            past_trouble: None,
             condition,
             clock: Clock::start(),
             lock: lock(directory)?,
             path,
         };
-        keeper.begin()?;
+        keeper.open_first()?;
         keeper.maintain();
         Ok(keeper)
     }
 
     /// Opens the file for the first time, and loads what the previous agent stored.
-    fn begin(&mut self) -> Result<(), StoreError> {
+    fn open_first(&mut self) -> Result<(), StoreError> {
         match self.open_file() {
             Ok(file) => {
-                let learned = self.memory.load(&file.connection);
-                learned.map_err(|source| StoreError::Open { path: self.path.clone(), source })?;
+                let loaded = self.memory.load(&file.connection);
+                loaded.map_err(|source| StoreError::Open { path: self.path.clone(), source })?;
                 self.behind = false;
                 self.file = Some(file);
             }
             Err(err) if Harm::of_opening(&err).is_none() => return Err(err),
             Err(err) => {
-                error!(error = chain(&err), "the state store cannot be used; alerts are kept in memory until it can");
+                error!(error = chain(&err), "the state store cannot be used; alerts are stored in memory until it can");
                 self.record_harm(Harm::of_opening(&err).unwrap_or(Harm::Disk), chain(&err));
                 match self.memory.load_file(&self.path) {
                     Err(err) if Harm::of_opening(&err).is_none() => return Err(err),
                     Err(err) => {
-                        error!(error = chain(&err), "what the agent before this one knew cannot be read");
+                        error!(error = chain(&err), "the state of the previous agent cannot be read");
                         self.unread = self.path.exists();
                     }
-                    Ok(()) => info!("what the agent before this one knew was read all the same"),
+                    Ok(()) => info!("the state of the previous agent was read all the same"),
                 }
             }
         }
@@ -148,7 +148,7 @@ impl Keeper {
     pub fn write_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         match self.on_file(work, true) {
             Ok(done) => {
-                self.follow(work);
+                self.repeat_in_memory(work);
                 Ok(done)
             }
             Err(Failure::Work(source)) => Err(StoreError::Query { source }),
@@ -162,7 +162,7 @@ impl Keeper {
     /// Writes into the file, or fails. Used where a person waits for the answer.
     pub fn write_durable<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         let done = self.on_file(work, true).map_err(|failure| self.refusal(failure))?;
-        self.follow(work);
+        self.repeat_in_memory(work);
         Ok(done)
     }
 
@@ -175,10 +175,10 @@ impl Keeper {
     }
 
     /// Repeats a write in memory, and removes from memory what only the file needs.
-    fn follow<T>(&mut self, work: &Work<T>) {
-        let followed = work(&mut self.memory.connection).and_then(|_| self.memory.remove_written());
-        if let Err(err) = followed {
-            error!(error = %err, "the copy of the state store in memory is wrong, reading it anew");
+    fn repeat_in_memory<T>(&mut self, work: &Work<T>) {
+        let repeated = work(&mut self.memory.connection).and_then(|_| self.memory.remove_written());
+        if let Err(err) = repeated {
+            error!(error = %err, "the copy of the state store in memory is wrong, reading it again");
             if let Some(file) = &self.file {
                 let _ = self.memory.load(&file.connection);
             }
@@ -206,7 +206,7 @@ impl Keeper {
             };
             error!(error = %err, "the state store could not be used");
             self.record_harm(harm, err.to_string());
-            if !self.mend(harm, &err, is_essential) {
+            if !self.repair(harm, &err, is_essential) {
                 break;
             }
             if harm != Harm::Full {
@@ -217,14 +217,14 @@ impl Keeper {
     }
 
     /// Repairs the file if that is possible at once. Returns true if the work may run again.
-    fn mend(&mut self, harm: Harm, err: &Error, is_essential: bool) -> bool {
+    fn repair(&mut self, harm: Harm, err: &Error, is_essential: bool) -> bool {
         match harm {
             Harm::Full => is_essential && self.make_room(),
-            Harm::Damaged => self.begin_anew(&err.to_string()),
+            Harm::Damaged => self.replace_damaged(&err.to_string()),
             Harm::Disk => {
-                let text = format!("the disk failed ({err}); everything was written anew and verified, look at the disk");
+                let text = format!("the disk failed ({err}); everything was written to a new file and verified, check the disk");
                 let moved = self.move_into_new_file();
-                self.scar = moved.then_some(text).or(self.scar.take());
+                self.past_trouble = moved.then_some(text).or(self.past_trouble.take());
                 moved
             }
             Harm::ReadOnly | Harm::Busy => false,
@@ -234,14 +234,14 @@ impl Keeper {
     fn make_room(&mut self) -> bool {
         let gave = self.ballast.give_back();
         if gave && let Some(file) = &self.file {
-            warn!(left = self.ballast.bytes(), "the disk is full: space that was kept for alerts is used now");
+            warn!(left = self.ballast.bytes(), "the disk is full: the space reserved for alerts is used now");
             file.shorten_log();
         }
         gave
     }
 
     /// Sets the file aside, and writes the contents of memory into a new one.
-    fn begin_anew(&mut self, why: &str) -> bool {
+    fn replace_damaged(&mut self, why: &str) -> bool {
         self.file = None;
         self.behind = true;
         self.set_aside(why).is_ok() && self.reopen()
@@ -259,9 +259,9 @@ impl Keeper {
         if self.file.as_ref().is_none_or(StoreFile::is_in_place) {
             return;
         }
-        error!("the state store's file was taken away, writing it anew");
+        error!("the state store's file was removed, writing it again");
         if self.move_into_new_file() {
-            self.scar = Some(format!("{} was taken away under the running agent, which wrote it anew", self.path.display()));
+            self.past_trouble = Some(format!("{} was removed while the agent ran, which wrote it again", self.path.display()));
         }
     }
 
@@ -273,14 +273,14 @@ impl Keeper {
             None => Err(StoreError::Closed),
         });
         let is_stranger = self.path.exists() && self.file.as_ref().is_some_and(|file| !file.has_its_name());
-        // It may look at its name when it is closed, so it goes before another one comes there.
+        // SQLite may use the file's name when it closes it, so the file is closed before another one gets this name.
         self.file = None;
         self.behind = true;
         let placed = match copied {
             _ if is_stranger && self.set_aside("another file has its name").is_err() => return false,
             Ok(()) => file::place(&saved, &self.path),
             Err(err) => {
-                error!(error = chain(&err), "what the state store's open file holds could not be saved; what memory knows is");
+                error!(error = chain(&err), "the contents of the state store's open file could not be saved; the contents of memory are");
                 Ok(())
             }
         };
@@ -318,16 +318,16 @@ impl Keeper {
     fn write_behind(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
         let aside = self.damaged.as_ref().map(|aside| aside.display().to_string());
-        let taught = self.memory.write_to(&mut file.connection, aside.as_deref(), self.clock.wall_ms());
-        if let Err(err) = &taught {
+        let written = self.memory.write_to(&mut file.connection, aside.as_deref(), self.clock.wall_ms());
+        if let Err(err) = &written {
             let harm = Harm::of(err).unwrap_or(Harm::Disk);
             self.record_harm(harm, err.to_string());
             if matches!(harm, Harm::Damaged | Harm::Disk) {
                 self.file = None;
             }
         }
-        self.behind = taught.is_err();
-        taught.is_ok()
+        self.behind = written.is_err();
+        written.is_ok()
     }
 
     /// Tries to write what only memory has, once per [`RETRY`].
@@ -343,7 +343,7 @@ impl Keeper {
         self.unread = false;
         let written = if self.file.is_some() { self.write_behind() } else { self.reopen() };
         if written {
-            info!("what the state store missed is written");
+            info!("the changes that the state store lacked are written");
         }
     }
 
@@ -355,8 +355,8 @@ impl Keeper {
         }
         let is_well = self.ballast.is_whole() && self.harm.is_none();
         match if is_well { Ok(()) } else { self.ballast.restore() } {
-            Ok(()) if !self.behind && self.harm.take().is_some() => info!("the state store works as ever"),
-            Err(err) if self.harm.is_none() => self.record_harm(Harm::of_io(&err), format!("keeping space for alerts: {err}")),
+            Ok(()) if !self.behind && self.harm.take().is_some() => info!("the state store works again"),
+            Err(err) if self.harm.is_none() => self.record_harm(Harm::of_io(&err), format!("reserving space for alerts: {err}")),
             _ => {}
         }
         self.publish_condition();
@@ -380,11 +380,13 @@ impl Keeper {
         let (harm, why) = self.harm.as_ref()?;
         let (path, cure) = (self.path.display(), harm.cure());
         let consequence = match (self.behind, *harm) {
-            (true, _) => "alerts are kept in memory only and would not survive the end of the agent",
-            (false, Harm::Full) => "alerts are stored in space kept for them, the state of plugins and other events are not",
+            (true, _) => "alerts are stored in memory only and would not survive the end of the agent",
+            (false, Harm::Full) => "alerts are stored in space reserved for them, the state of plugins and other events are not",
             (false, _) => "alerts are stored, the state of plugins and other events are not",
         };
-        Some(format!("the state store {path} cannot be used as ever: {why}; {consequence}; {cure}, and it goes on by itself"))
+        Some(format!(
+            "the state store {path} does not work completely: {why}; {consequence}; {cure}, and the agent uses it again by itself"
+        ))
     }
 
     /// Publishes the condition, which handles read without waiting for this thread.
@@ -392,7 +394,7 @@ impl Keeper {
         let mut condition = self.condition.lock();
         condition.trouble = self.trouble();
         condition.damaged.clone_from(&self.damaged);
-        condition.scar.clone_from(&self.scar);
+        condition.past_trouble.clone_from(&self.past_trouble);
         condition.size_bytes = file::size_bytes(&self.path);
     }
 
@@ -408,9 +410,9 @@ impl Drop for Keeper {
             self.catch_up();
         }
         if self.behind {
-            error!("what happened to alerts since the state store failed is lost with this agent");
+            error!("the changes of alerts since the state store failed are lost when this agent ends");
         }
-        // The lock goes after the connection: nobody opens a store that is still being closed.
+        // The connection is closed before the lock is released, so that no agent opens a store that is still being closed.
         self.file = None;
     }
 }

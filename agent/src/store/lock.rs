@@ -18,11 +18,11 @@ pub fn lock(directory: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
     let path = directory.join(LOCK_FILE);
     let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(&path);
-    // One that is there can be locked where nothing can be written.
+    // An existing file can be locked even if the file system is read-only.
     let read_only =
         |err: io::Error| if err.kind() == io::ErrorKind::ReadOnlyFilesystem { File::open(&path).map_err(|_| err) } else { Err(err) };
     let mut file = options.or_else(read_only).map_err(failed)?;
-    match patiently(|| file.try_lock()) {
+    match retried(|| file.try_lock()) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -31,18 +31,18 @@ pub fn lock(directory: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
-    // It is locked all the same when there is no space to say by whom.
+    // The lock holds even if there is no space to write the number of the process.
     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
 
-/// True while other processes would find the file that is locked here. A directory that was replaced has another one.
+/// True while the path still leads to the locked file. A directory that was replaced has another file.
 pub fn is_in_place(lock: &File, directory: &Path) -> bool {
     let found = std::fs::metadata(directory.join(LOCK_FILE));
     lock.metadata().is_ok_and(|held| found.is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())))
 }
 
-fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+fn retried(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
     const PAUSE: Duration = Duration::from_millis(20);
     for _ in 0..LOCK_MAX.div_duration_f64(PAUSE) as u32 {
         match try_lock() {

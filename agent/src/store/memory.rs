@@ -15,8 +15,8 @@ use super::{audit_chain, event_table, migrate};
 /// Small tables, which the memory has completely.
 const WHOLE: [&str; 5] = ["alerts", "numbers", "ledger", "silences", "acknowledgements"];
 
-/// The condition of notifications that the memory needs: those under way, the youngest, which decides the next number, and undelivered
-/// beginnings of open incidents.
+/// The SQL condition of notifications that the memory needs: those that wait or are being sent, the newest, which decides the next number,
+/// and undelivered beginnings of open incidents.
 const OPEN_OUTBOX: &str = "state IN ('waiting', 'sending') OR seq = (SELECT max(seq) FROM outbox)
                            OR (state = 'dead' AND tells = 'begin' AND fingerprint IN (SELECT fingerprint FROM alerts))";
 
@@ -32,7 +32,7 @@ impl Memory {
         Ok(Self { connection })
     }
 
-    /// Loads a file that can be read and not written.
+    /// Loads a file that can be read but not written.
     pub fn load_file(&mut self, path: &Path) -> Result<(), StoreError> {
         let file = open_to_read(path)?;
         self.load(&file).map_err(|source| StoreError::Open { path: path.to_owned(), source })
@@ -71,7 +71,7 @@ impl Memory {
     /// Appends the audit entries of memory to the chain of the file.
     fn write_audit_to(&self, to: &Transaction<'_>, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
         if audit_chain::end(to)?.is_nothing() {
-            audit_chain::go_on(to, audit_chain::start(&self.connection)?, aside, now_ms)?;
+            audit_chain::continue_from(to, audit_chain::start(&self.connection)?, aside, now_ms)?;
         }
         let youngest_first = audit_chain::list(&self.connection, None, u32::MAX)?;
         let entries: Vec<_> = youngest_first.into_iter().rev().map(|row| row.entry).collect();

@@ -1,7 +1,7 @@
-//! The embedded SQLite state: what must survive a restart.
+//! The embedded SQLite state: everything that must survive a restart.
 //!
-//! One thread owns the database; every other part sends it work and waits. One agent per directory: a lock file says whose it is. What
-//! happens while the disk fails is in `keeper`.
+//! One thread owns the database; every other part sends it work and waits. Each directory has one agent: a lock file names its process.
+//! `keeper` handles a failing disk.
 
 mod alerts;
 mod audit;
@@ -36,7 +36,7 @@ pub use self::error::StoreError;
 pub use self::event_table::StoredEvent;
 pub use self::handle::Store;
 pub use self::notes::NoteKey;
-pub use self::outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, Untold, Wanted};
+pub use self::outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, RowFilter, UnreportedIncident};
 pub use self::ownership::OwnerError;
 pub use self::plugin_state::{Entry, Limits as PluginStateLimits, Written};
 pub use self::reader::StoreReader;

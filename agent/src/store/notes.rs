@@ -8,7 +8,7 @@ use super::error::StoreError;
 use super::event_table;
 use super::handle::Store;
 
-/// Notes that are kept. Fleets need one per server and one per datname; servers that are no longer configured count as well.
+/// Most stored notes. Each server and each datname needs one note; servers that are no longer configured count as well.
 const NOTES_MAX: i64 = 5_000;
 
 /// The key of a note.
@@ -41,8 +41,8 @@ impl Store {
             let count: i64 = transaction.query_row("SELECT count(*) FROM notes", [], |row| row.get(0))?;
             if count > NOTES_MAX {
                 let oldest = "SELECT server, collector, topic FROM notes ORDER BY written_at_ms LIMIT ?1";
-                let forget = format!("DELETE FROM notes WHERE (server, collector, topic) IN ({oldest})");
-                transaction.execute(&forget, params![count - NOTES_MAX])?;
+                let remove = format!("DELETE FROM notes WHERE (server, collector, topic) IN ({oldest})");
+                transaction.execute(&remove, params![count - NOTES_MAX])?;
             }
             event_table::append(&transaction, &happened)?;
             transaction.commit()

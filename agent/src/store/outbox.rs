@@ -1,4 +1,4 @@
-//! Notifications that are not delivered yet, and for a while those that are.
+//! Notifications that wait for delivery, and those that were delivered or given up recently.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use super::columns::{from_json, json, number, parsed, signed, unsigned};
 use super::error::StoreError;
 use super::handle::Store;
 
-/// Delivered rows are kept while at most this many younger rows were made; they answer "was I told?".
+/// Delivered rows stay until this many newer rows were made. They show which receivers were notified.
 const DELIVERED_KEPT: i64 = 20_000;
-/// Rows that were given up are kept while at most this many younger rows were made. A person may retry them.
+/// Rows that were given up stay until this many newer rows were made. A person may retry them.
 const DEAD_KEPT: i64 = 100_000;
 
 /// A row as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OutboxRow {
     pub seq: u64,
-    /// As it was made.
+    /// The row as it was made.
     pub made: NewRow,
     pub state: OutboxState,
     pub created_at_ms: u64,
@@ -35,13 +35,14 @@ pub struct OutboxRow {
     pub why: Option<String>,
 }
 
-/// How long a row that an earlier agent left may have to wait, whatever its clock was.
+/// Longest remaining wait of a row that an earlier agent left. Its clock may have been wrong.
 const LEFT_WAIT_MAX: Duration = Duration::from_secs(3_600);
 
 impl OutboxRow {
-    /// How long it has to wait yet. Its times are another agent's, whose clock may have been another one.
+    /// Remaining wait of a row that an earlier agent left. The times in the row are from a clock that may have been set since.
     pub fn left_to_wait(&self, now_ms: u64) -> Duration {
-        // What was being sent may have arrived. What was made in the future says that the clock was set back since.
+        // A row that was being sent may have arrived, so its result is wanted at once. A row from the future means that the clock was set
+        // back.
         if self.state == OutboxState::Sending || self.created_at_ms > now_ms {
             return Duration::ZERO;
         }
@@ -54,14 +55,14 @@ impl OutboxRow {
 pub struct OpenOutbox {
     /// Waiting or sending, oldest first.
     pub rows: Vec<OutboxRow>,
-    pub untold: Vec<Untold>,
-    /// Above every number that was given.
+    pub unreported: Vec<UnreportedIncident>,
+    /// The next free number of a row.
     pub next_seq: u64,
 }
 
-/// An incident whose beginning was given up, so that its receiver never heard of it.
+/// An incident whose beginning was given up, so that its receiver was never notified.
 #[derive(Debug)]
-pub struct Untold {
+pub struct UnreportedIncident {
     pub receiver: String,
     pub fingerprint: Fingerprint,
     pub incident: u64,
@@ -99,16 +100,20 @@ impl Store {
                      WHERE told.fingerprint = outbox.fingerprint AND told.incident = outbox.incident
                        AND told.receiver = outbox.receiver AND told.state = 'delivered')",
             )?;
-            let untold = query.query_map([], |row| {
-                Ok(Untold { receiver: row.get("receiver")?, fingerprint: parsed(row, "fingerprint")?, incident: number(row, "incident")? })
+            let unreported = query.query_map([], |row| {
+                Ok(UnreportedIncident {
+                    receiver: row.get("receiver")?,
+                    fingerprint: parsed(row, "fingerprint")?,
+                    incident: number(row, "incident")?,
+                })
             })?;
-            Ok(OpenOutbox { rows, untold: untold.collect::<Result<_, _>>()?, next_seq: next.map_or(1, |last| unsigned(last) + 1) })
+            Ok(OpenOutbox { rows, unreported: unreported.collect::<Result<_, _>>()?, next_seq: next.map_or(1, |last| unsigned(last) + 1) })
         })
         .await
     }
 
-    /// Stores what became of messages and which ones go out now: all or nothing. While the file cannot take it, it is kept in memory and
-    /// written later.
+    /// Stores the results of messages and the messages that are sent next: all or nothing. While the file fails, memory retains them, and
+    /// the file gets them later.
     pub async fn outbox_turn(&self, turn: OutboxTurn) -> Result<(), StoreError> {
         self.write_essential(move |connection| {
             let transaction = connection.transaction()?;
@@ -120,16 +125,16 @@ impl Store {
                 each(&transaction, sql, &claim.seqs, &[&claim.message])?;
             }
             if !turn.settled.is_empty() {
-                forget(&transaction)?;
+                remove_oldest(&transaction)?;
             }
             transaction.commit()
         })
         .await
     }
 
-    /// Takes rows that were given up back, those of receivers that exist. They have all their time again. One whose receiver has heard
-    /// something younger of its incident stays where it is: what it says is no longer so.
-    pub async fn revive_outbox(&self, wanted: Wanted, receivers: Vec<String>) -> Result<Vec<OutboxRow>, StoreError> {
+    /// Makes rows that were given up wait again, if their receivers exist. Their time to be delivered begins again. A row stays given up if
+    /// its receiver got a newer row of the same incident, since what the older row reports is no longer true.
+    pub async fn revive_outbox(&self, wanted: RowFilter, receivers: Vec<String>) -> Result<Vec<OutboxRow>, StoreError> {
         self.write_durable(move |connection| {
             let (receiver, seqs) = wanted.parameters()?;
             let receivers = json(&receivers)?;
@@ -140,7 +145,7 @@ impl Store {
                      WHERE younger.fingerprint = outbox.fingerprint AND younger.incident = outbox.incident
                        AND younger.receiver = outbox.receiver AND younger.seq > outbox.seq AND younger.state = 'delivered')
                  ORDER BY seq",
-                Wanted::SQL
+                RowFilter::SQL
             );
             let rows = list(&transaction, &condition, params![receiver, seqs, receivers])?;
             let revived: Vec<u64> = rows.iter().map(|row| row.seq).collect();
@@ -153,17 +158,17 @@ impl Store {
         .await
     }
 
-    /// Forgets rows that were given up.
-    pub async fn delete_dead(&self, wanted: Wanted) -> Result<usize, StoreError> {
+    /// Removes rows that were given up, and returns how many.
+    pub async fn delete_dead(&self, wanted: RowFilter) -> Result<usize, StoreError> {
         self.write_durable(move |connection| {
             let (receiver, seqs) = wanted.parameters()?;
-            let sql = format!("DELETE FROM outbox WHERE state = 'dead' AND {}", Wanted::SQL);
+            let sql = format!("DELETE FROM outbox WHERE state = 'dead' AND {}", RowFilter::SQL);
             connection.execute(&sql, params![receiver, seqs])
         })
         .await
     }
 
-    /// The youngest rows about an alert, oldest first, those too that the file does not take for now.
+    /// The newest rows about an alert, oldest first. Includes rows that only memory has while the file fails.
     pub async fn outbox_of(&self, fingerprint: String, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
         let wanted = "fingerprint = ?1 ORDER BY seq DESC LIMIT ?2";
         let mut rows = self.read_essential_for_caller(move |connection| list(connection, wanted, params![fingerprint, limit])).await?;
@@ -171,7 +176,7 @@ impl Store {
         Ok(rows)
     }
 
-    /// The youngest rows, youngest first. Each filter that is given must hold: one receiver, one state, older than the row `before`.
+    /// The newest rows, newest first. Each given filter must hold: one receiver, one state, older than the row `before`.
     pub async fn outbox(
         &self,
         receiver: Option<String>,
@@ -183,7 +188,7 @@ impl Store {
     }
 }
 
-/// The youngest rows, youngest first. Each filter that is given must hold.
+/// The newest rows, newest first. Each given filter must hold.
 pub(super) fn youngest(
     connection: &Connection,
     receiver: Option<&str>,
@@ -196,17 +201,17 @@ pub(super) fn youngest(
     list(connection, wanted, params![receiver, state.map(OutboxState::as_str), before.map(signed), limit])
 }
 
-/// Which rows a person means.
+/// The rows that a person selects. Each given filter must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Rows of this receiver alone.
+pub struct RowFilter {
+    /// Only rows of this receiver.
     pub receiver: Option<String>,
-    /// Rows with these numbers alone.
+    /// Only rows with these numbers.
     pub seqs: Option<Vec<u64>>,
 }
 
-impl Wanted {
-    /// As a condition with two parameters: a receiver, and a JSON list of numbers.
+impl RowFilter {
+    /// The filter as an SQL condition with two parameters: a receiver, and a JSON list of numbers.
     const SQL: &str = "(?1 IS NULL OR receiver = ?1) AND (?2 IS NULL OR seq IN (SELECT value FROM json_each(?2)))";
 
     fn parameters(&self) -> rusqlite::Result<(Option<String>, Option<String>)> {
@@ -214,7 +219,7 @@ impl Wanted {
     }
 }
 
-/// Rows are written with the change that they tell of.
+/// Inserts a row. The transaction also has the change that the row reports.
 pub(super) fn insert(connection: &Connection, seq: u64, row: &NewRow, now_ms: u64) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR IGNORE INTO outbox
@@ -271,7 +276,7 @@ fn each(connection: &Connection, sql: &str, seqs: &[u64], parameters: &[&dyn ToS
     Ok(())
 }
 
-fn forget(connection: &Connection) -> rusqlite::Result<()> {
+fn remove_oldest(connection: &Connection) -> rusqlite::Result<()> {
     for (state, kept) in [(OutboxState::Delivered, DELIVERED_KEPT), (OutboxState::Dead, DEAD_KEPT)] {
         connection
             .prepare_cached("DELETE FROM outbox WHERE state = ?1 AND seq <= (SELECT max(seq) FROM outbox) - ?2")?

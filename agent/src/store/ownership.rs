@@ -29,7 +29,7 @@ pub enum OwnerError {
         path.display(), path.display()
     )]
     Writable { path: PathBuf },
-    /// A store that cannot be read would be taken for a damaged one, and silences and notifications in it would be lost.
+    /// The file cannot be read or written. The agent would take it for a damaged store, and its silences and notifications would be lost.
     #[error(
         "{} belongs to user {owner} and cannot be {use_of_it} by user {user}, who runs the agent; give it back: chown {user} {}; chmod 600 {}",
         path.display(), path.display(), path.display()
@@ -37,7 +37,7 @@ pub enum OwnerError {
     Withheld { path: PathBuf, use_of_it: &'static str, owner: u32, user: u32 },
     #[error("{} is not {expected}", path.display())]
     Kind { path: PathBuf, expected: &'static str },
-    #[error("looking at {}", path.display())]
+    #[error("checking the owner of {}", path.display())]
     Unknown { path: PathBuf, source: io::Error },
 }
 
@@ -64,7 +64,7 @@ pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
                 path.display()
             );
         }
-        Access::Others => take_back(path, &found)?,
+        Access::Others => remove_permission(path, &found)?,
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ fn is_volume_of_group(found: &Metadata) -> bool {
 /// Makes sure that no other user can write a file of the agent, if the file exists.
 pub fn check_file(path: &Path) -> Result<(), OwnerError> {
     match inspect(path, geteuid())? {
-        Some(found) if found.mode() & WRITABLE_BY_OTHERS != 0 => take_back(path, &found),
+        Some(found) if found.mode() & WRITABLE_BY_OTHERS != 0 => remove_permission(path, &found),
         _ => Ok(()),
     }
 }
@@ -152,7 +152,7 @@ fn inspect(path: &Path, user: Uid) -> Result<Option<Metadata>, OwnerError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // Whether the folder can be looked at was said of the folder.
+        // The check of the folder has already reported that it cannot be read.
         Err(err) if err.kind() == io::ErrorKind::PermissionDenied && user != geteuid() => return Ok(None),
         Err(source) => return Err(unknown(source)),
     };
@@ -202,15 +202,15 @@ pub fn check_open(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
     }
 }
 
-fn take_back(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
-    let mended = fs::set_permissions(path, Permissions::from_mode(found.mode() & !WRITABLE_BY_OTHERS & 0o7777));
-    match mended {
-        // Where nothing can be written, nobody else can either.
+fn remove_permission(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
+    let changed = fs::set_permissions(path, Permissions::from_mode(found.mode() & !WRITABLE_BY_OTHERS & 0o7777));
+    match changed {
+        // On a read-only file system, other users cannot write either.
         Err(err) if err.kind() == io::ErrorKind::ReadOnlyFilesystem => return Ok(()),
         Err(_) => return Err(OwnerError::Writable { path: path.to_owned() }),
         Ok(()) => {}
     }
-    warn!(path = %path.display(), "{} could be written by other users, which was taken back", path.display());
+    warn!(path = %path.display(), "{} could be written by other users; their permission was removed", path.display());
     Ok(())
 }
 

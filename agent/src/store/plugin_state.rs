@@ -29,7 +29,7 @@ impl Store {
         self.read(move |connection| read(connection, &plugin, &key, now_ms)).await
     }
 
-    /// Writes a value if the present one is as expected. `None` expects nothing.
+    /// Writes a value if the present one equals `expected`. `None` accepts any present value; `Some(None)` expects no value.
     pub async fn put_plugin_state(
         &self,
         plugin: &str,

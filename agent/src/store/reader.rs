@@ -29,7 +29,7 @@ impl StoreReader {
         Ok(Self { connection: open_to_read(&path)? })
     }
 
-    /// The newest rows of the audit log, newest first; only those before `before` if asked.
+    /// The newest rows of the audit log, newest first. With `before`, only rows before that number.
     pub fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         self.read(|connection| audit_chain::list(connection, before, limit))
     }
@@ -39,7 +39,7 @@ impl StoreReader {
         self.read(audit_chain::verify)
     }
 
-    /// The youngest notifications, youngest first; of one receiver or one state if asked.
+    /// The newest notifications, newest first. With `receiver` or `state`, only those of that receiver or in that state.
     pub fn outbox(&self, receiver: Option<&str>, state: Option<OutboxState>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
         self.read(|connection| outbox::youngest(connection, receiver, state, None, limit))
     }

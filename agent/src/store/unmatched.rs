@@ -10,11 +10,11 @@ use super::columns::{number, signed};
 use super::error::StoreError;
 use super::handle::Store;
 
-/// The prefix of these names among the single values. Plugin and rule follow, neither of which has a slash in it.
+/// Prefix of these entries in the table `numbers`. Plugin and rule follow, and neither has a slash in its name.
 const PREFIX: &str = "unmatched/";
 
 impl Store {
-    /// Restores what the previous agent gathered.
+    /// Restores the times that the previous agent stored.
     pub async fn unmatched(&self) -> Result<Vec<Unseen>, StoreError> {
         self.read_essential(|connection| {
             let mut query = connection.prepare("SELECT name, value FROM numbers WHERE name GLOB ?1 || '*'")?;

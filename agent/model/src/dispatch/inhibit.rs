@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Matcher, Matchers, label_of};
+use super::{LabelMatcher, Matchers, label_of};
 use crate::{
     alert::{Alert, AlertBook, AlertState, Fingerprint},
     snapshot::Snapshot,
@@ -37,7 +37,7 @@ impl Inhibition {
     pub fn unreachable() -> Self {
         Self {
             name: UNREACHABLE.to_owned(),
-            source: Matchers(vec![Matcher::equals("rule", UNREACHABLE_RULE)]),
+            source: Matchers(vec![LabelMatcher::equals("rule", UNREACHABLE_RULE)]),
             target: Matchers::default(),
             equal: vec!["kind".to_owned(), "subject".to_owned()],
             needs_proof: true,
@@ -180,7 +180,7 @@ mod tests {
     fn alerts_that_explain_never_hide_each_other() {
         let rule = Inhibition {
             name: "any".to_owned(),
-            source: Matchers(vec![Matcher::equals("subject", "db1")]),
+            source: Matchers(vec![LabelMatcher::equals("subject", "db1")]),
             target: Matchers::default(),
             equal: Vec::new(),
             needs_proof: false,

@@ -32,7 +32,7 @@ impl Operator {
 
 /// Condition on one label. A missing label has the empty value.
 #[derive(Debug, Clone)]
-pub struct Matcher {
+pub struct LabelMatcher {
     name: String,
     operator: Operator,
     value: String,
@@ -76,7 +76,7 @@ pub enum MatcherError {
     NoRoom(String),
 }
 
-impl Matcher {
+impl LabelMatcher {
     /// Creates the matcher `name="value"`.
     pub fn equals(name: &str, value: &str) -> Self {
         Self { name: name.to_owned(), operator: Operator::Equals, value: value.to_owned(), fit: Fit::Value }
@@ -217,22 +217,22 @@ fn shortened(text: &str) -> String {
     text.chars().take(200).collect()
 }
 
-impl PartialEq for Matcher {
+impl PartialEq for LabelMatcher {
     fn eq(&self, other: &Self) -> bool {
         (&self.name, self.operator, &self.value) == (&other.name, other.operator, &other.value)
     }
 }
 
-impl Eq for Matcher {}
+impl Eq for LabelMatcher {}
 
-impl fmt::Display for Matcher {
+impl fmt::Display for LabelMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         write!(f, "{}{}\"{value}\"", self.name, self.operator.as_str())
     }
 }
 
-impl FromStr for Matcher {
+impl FromStr for LabelMatcher {
     type Err = MatcherError;
 
     fn from_str(text: &str) -> Result<Self, MatcherError> {
@@ -259,14 +259,14 @@ fn unquoted(value: &str) -> Option<String> {
     }
 }
 
-impl Serialize for Matcher {
+impl Serialize for LabelMatcher {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
 /// Reads a stored matcher. Its pattern is compiled later, by [`Matchers::compile`].
-impl<'de> Deserialize<'de> for Matcher {
+impl<'de> Deserialize<'de> for LabelMatcher {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?, Reading::Form).map_err(D::Error::custom)
     }
@@ -295,9 +295,9 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, holds: bool) {
-        let matcher: Matcher = text.parse().unwrap_or_else(|err| panic!("{err}"));
+        let matcher: LabelMatcher = text.parse().unwrap_or_else(|err| panic!("{err}"));
         assert_eq!(matcher.holds(&alert("lag", "db1")), holds, "{text}");
-        assert_eq!(matcher.to_string().parse::<Matcher>(), Ok(matcher), "{text}");
+        assert_eq!(matcher.to_string().parse::<LabelMatcher>(), Ok(matcher), "{text}");
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_mistake() {
-        let why = |text: &str| text.parse::<Matcher>().expect_err("it is wrong").to_string();
+        let why = |text: &str| text.parse::<LabelMatcher>().expect_err("it is wrong").to_string();
         assert_eq!(why("rule"), "`rule` is no matcher; write name=value, name!=value, name=~regex or name!~regex");
         assert_eq!(why("=x"), "`=x`: a label's name is made of letters, digits, `_`, `-` and `.`");
         assert_eq!(why("rule=\"x"), "`rule=\"x`: the quotes do not end at the end of the value");
@@ -328,10 +328,10 @@ mod tests {
 
     #[test]
     fn any_of_takes_each_and_no_other() {
-        let matcher = Matcher::any_of("rule", &["l.g".to_owned(), "lag".to_owned()]).expect("right");
+        let matcher = LabelMatcher::any_of("rule", &["l.g".to_owned(), "lag".to_owned()]).expect("right");
         assert!(matcher.holds(&alert("lag", "db1")) && matcher.holds(&alert("l.g", "db1")) && !matcher.holds(&alert("log", "db1")));
         assert_eq!(matcher.to_string(), r#"rule=~"l\\.g|lag""#);
-        let nothing = Matcher::any_of("severity", &[]).expect_err("it matches nothing");
+        let nothing = LabelMatcher::any_of("severity", &[]).expect_err("it matches nothing");
         assert_eq!(nothing.to_string(), "`severity`: an empty list of values matches nothing; name a value, or remove the line");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::matcher::{Matcher, MatcherError, Room, label_of};
+use super::matcher::{LabelMatcher, MatcherError, Room, label_of};
 use crate::alert::Alert;
 use crate::finding::Severity;
 use crate::subject::SubjectKind;
@@ -17,7 +17,7 @@ pub const MATCHERS_BYTES_MAX: usize = 1 << 20;
 /// List of matchers, all of which must fit. An empty list fits every alert.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Matchers(pub Vec<Matcher>);
+pub struct Matchers(pub Vec<LabelMatcher>);
 
 impl Matchers {
     /// Parses matchers in order. Stops with an error at a wrong matcher, and at the limits of number and memory.
@@ -30,7 +30,7 @@ impl Matchers {
     }
 
     /// Adds a matcher. An error if there are then too many, or too large ones.
-    pub fn push(&mut self, matcher: Matcher) -> Result<(), MatcherError> {
+    pub fn push(&mut self, matcher: LabelMatcher) -> Result<(), MatcherError> {
         if self.0.len() >= MATCHERS_MAX {
             return Err(MatcherError::TooMany);
         }
@@ -64,7 +64,7 @@ impl Matchers {
     pub fn never(&self) -> Option<Never> {
         let severities = [Severity::Info, Severity::Warning, Severity::Critical].map(Severity::as_str);
         [("severity", severities.to_vec()), ("kind", SubjectKind::NAMES.to_vec())].into_iter().find_map(|(label, known)| {
-            let about: Vec<&Matcher> = self.0.iter().filter(|matcher| matcher.name() == label).collect();
+            let about: Vec<&LabelMatcher> = self.0.iter().filter(|matcher| matcher.name() == label).collect();
             let possible = known.iter().any(|value| about.iter().all(|matcher| matcher.takes(value)));
             let text = about.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             (!possible).then(|| Never { text, label, given: about.iter().map(|matcher| matcher.value().to_owned()).collect(), known })
@@ -73,12 +73,12 @@ impl Matchers {
 
     /// Why the matchers are not in force: a stored pattern that does not compile, or has no room.
     pub fn problem(&self) -> Option<&str> {
-        self.0.iter().find_map(Matcher::problem)
+        self.0.iter().find_map(LabelMatcher::problem)
     }
 
     /// Memory of all matchers, in bytes.
     pub fn bytes(&self) -> usize {
-        self.0.iter().map(Matcher::bytes).sum()
+        self.0.iter().map(LabelMatcher::bytes).sum()
     }
 
     /// Compiles the patterns that came from a store. If one cannot be used, no pattern is kept, and [`Self::problem`] returns why.
@@ -101,7 +101,7 @@ impl Matchers {
 
     /// Frees the memory of the compiled patterns. The matchers fit nothing until they are compiled again.
     pub fn release(&mut self) {
-        self.0.iter_mut().for_each(Matcher::release);
+        self.0.iter_mut().for_each(LabelMatcher::release);
     }
 }
 
@@ -126,7 +126,7 @@ impl fmt::Display for Never {
 
 impl fmt::Display for Matchers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = self.0.iter().map(Matcher::to_string).collect();
+        let all: Vec<String> = self.0.iter().map(LabelMatcher::to_string).collect();
         write!(f, "{{{}}}", all.join(","))
     }
 }
@@ -152,7 +152,7 @@ mod tests {
     fn they_are_few_and_small() {
         assert_eq!(parse(&["rule=a"; MATCHERS_MAX + 1]), Err(MatcherError::TooMany));
         let large = r"rule=~(\pL|\pN){3}";
-        assert!(large.parse::<Matcher>().expect("one alone is small").bytes() < MATCHERS_BYTES_MAX);
+        assert!(large.parse::<LabelMatcher>().expect("one alone is small").bytes() < MATCHERS_BYTES_MAX);
         assert_eq!(parse(&[large; MATCHERS_MAX]), Err(MatcherError::TooLarge));
         assert!(parse(&[r"rule=~\w+"; 4]).expect("small").bytes() < MATCHERS_BYTES_MAX);
     }

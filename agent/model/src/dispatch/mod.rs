@@ -44,7 +44,7 @@ pub use explain::{ReceiverTrace, RouteTrace, Trace};
 pub use flush::{Release, Withheld};
 pub use inhibit::Inhibition;
 pub use ledger::{Entry, Hold, HoldReason, Told};
-pub use matcher::{Matcher, MatcherError, label_of};
+pub use matcher::{LabelMatcher, MatcherError, label_of};
 pub use matchers::{MATCHERS_BYTES_MAX, MATCHERS_MAX, Matchers, Never};
 pub use message_rows::message_alert;
 pub use route::{Route, Routes};

@@ -15,7 +15,7 @@ use crate::http::operation::Limits;
 use crate::http::page;
 use crate::http::route::{Area, Route};
 use crate::pipeline::Desk;
-use crate::store::{OutboxRow, Store, Wanted};
+use crate::store::{OutboxRow, RowFilter, Store};
 
 /// State of the routes about notifications.
 #[derive(Clone)]
@@ -85,11 +85,11 @@ async fn drop_rows(
     Ok(Answer::ok(Dropped { dropped: dropped as u64 }))
 }
 
-fn wanted(chosen: ChosenNotifications) -> Result<Wanted, ApiError> {
+fn wanted(chosen: ChosenNotifications) -> Result<RowFilter, ApiError> {
     if chosen.ids.is_none() && chosen.receiver.is_none() && !chosen.all {
         return Err(ApiError::bad_request("name the notifications: `ids`, `receiver`, or `\"all\": true`"));
     }
-    Ok(Wanted { receiver: chosen.receiver, seqs: chosen.ids })
+    Ok(RowFilter { receiver: chosen.receiver, seqs: chosen.ids })
 }
 
 /// A stored notification as the API shows it.

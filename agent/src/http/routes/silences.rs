@@ -6,8 +6,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
-use pharos_model::dispatch::{Matcher, Matchers, Silence};
-use pharos_model::duration::milliseconds;
+use pharos_model::dispatch::{LabelMatcher, Matchers, Silence};
 
 use crate::api::list::{List, Timestamp};
 use crate::api::silence::{AddedSilence, NewSilence, SilenceItem, SilenceSource};
@@ -123,7 +122,7 @@ fn silence(new: NewSilence, caller: &Caller, now_ms: u64) -> Result<Silence, Api
 /// Labels of the silence that no alert of a shipped plugin has. They are probably misspelt, unless a plugin of the user has them.
 fn unknown_labels(silence: &Silence) -> Vec<String> {
     let known = labels::known();
-    let names = silence.matchers.0.iter().map(Matcher::name).filter(|name| !known.contains(name));
+    let names = silence.matchers.0.iter().map(LabelMatcher::name).filter(|name| !known.contains(name));
     names.map(|name| labels::unknown_label(name, &known)).collect()
 }
 

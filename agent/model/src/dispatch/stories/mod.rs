@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Dispatcher, Inhibition, Matcher, Matchers, Release, Route, Routes, SavedDispatch, Silence};
+use super::{Dispatcher, Inhibition, LabelMatcher, Matchers, Release, Route, Routes, SavedDispatch, Silence};
 use crate::subject::SubjectKind;
 use crate::{
     alert::{Alert, AlertBook, Cycle, Now, Outcome, SavedBook},
@@ -32,7 +32,7 @@ pub(crate) fn alert(rule: &str, subject: &str) -> Alert {
 
 pub(super) fn route(matchers: &[&str], receiver: &str) -> Route {
     Route {
-        matchers: Matchers(matchers.iter().map(|text| text.parse::<Matcher>().expect("right")).collect()),
+        matchers: Matchers(matchers.iter().map(|text| text.parse::<LabelMatcher>().expect("right")).collect()),
         receiver: receiver.to_owned(),
         continues: false,
         group_by: vec!["subject".to_owned()],
