@@ -6,7 +6,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use pharos::config::file::{FileError, read_aside, read_once};
+use pharos::config::file::{FileError, read_on_own_thread, read_once};
 
 use crate::fixture::program::{command, output};
 
@@ -34,7 +34,7 @@ async fn only_regular_files_are_read_and_only_so_much_of_them() {
         (at("loop"), "Too many levels of symbolic links (os error 40)"),
         (at("none"), "No such file or directory (os error 2)"),
     ] {
-        assert_eq!(said(read_aside(&path, 3).await), expected, "{}", path.display());
+        assert_eq!(said(read_on_own_thread(&path, 3).await), expected, "{}", path.display());
     }
 }
 
@@ -104,8 +104,8 @@ async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
         ("own", 0, None),
         ("own/new/deeper", 0, None),
         ("theirs", 0, Some("cannot be written by user 65534, who runs this check: Permission denied")),
-        ("theirs/new/deeper", 0, Some("is not there and cannot be made in")),
-        ("everybodys", 0, Some("belongs to user 4711, and the agent keeps its state in a folder of its own user")),
+        ("theirs/new/deeper", 0, Some("does not exist and cannot be created in")),
+        ("everybodys", 0, Some("belongs to user 4711, and the agent stores its state in a folder of its own user")),
         ("shared", 78, Some("can be written by other users; run `chmod go-w")),
         ("temporary", 78, Some("can be written by other users; run `chmod go-w")),
         ("temporary/new", 0, None),
@@ -120,8 +120,8 @@ async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
         ("own-closed", 78, Some("lock belongs to user 65534 and cannot be read by user 65534")),
         ("of-root", 78, Some("pharos.db belongs to user 0 and cannot be written by user 65534")),
         ("strange", 78, Some("pharos.db is not a file")),
-        ("file", 78, Some("file is a file, and state is kept in a folder")),
-        ("file/new", 78, Some("file is a file, and state is kept in a folder")),
+        ("file", 78, Some("file is a file, and state is stored in a folder")),
+        ("file/new", 78, Some("file is a file, and state is stored in a folder")),
     ] {
         let output = check(data_dir).await.unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -155,7 +155,7 @@ async fn check_looks_into_certificates_and_keys() {
         ("key.pem", "key.pem", Some("key.pem holds no certificate in PEM; certificates belong there, not their key")),
         ("empty.pem", "key.pem", Some("empty.pem holds no certificate in PEM")),
         ("broken.pem", "key.pem", Some("broken.pem holds a certificate that cannot be read, the one at place 1")),
-        ("ca.pem", "ca.pem", Some("ca.pem holds no private key in PEM that is not encrypted")),
+        ("ca.pem", "ca.pem", Some("ca.pem holds no unencrypted private key in PEM")),
     ] {
         let [ca, key] = [ca, key].map(at);
         let text = format!(

@@ -70,7 +70,7 @@ fn a_route_that_can_never_match_is_an_error() {
     check(
         receiver,
         expect![[r#"
-            2:8: `receiver[0].name`: no [[route]] leads to "ops", so it is never told of anything; add [[route]] receiver = "ops", or remove the receiver
+            2:8: `receiver[0].name`: no [[route]] leads to "ops", so it never gets an alert; add [[route]] receiver = "ops", or remove the receiver
         "#]],
     );
 }
@@ -118,7 +118,7 @@ fn an_address_means_what_it_looks_like() {
         "[[database]]\nname = \"a\"\nprimary = \"postgresql://us%zz@h/app\"\nreplicas = [\"postgresql://u%00@h/app\", \"postgresql://u@/app?host=/a,/b\", \"postgresql://u%25@i/app\"]\n",
         expect![[r#"
             3:11: `database[0].primary`: has a `%` that begins no code of two hex digits; write the character itself as %25
-            4:13: `database[0].replicas[0]`: holds a control character, which no name has
+            4:13: `database[0].replicas[0]`: has a control character, which no name has
             4:13: `database[0].replicas[0]`: the server h:5432 is listed twice
             4:40: `database[0].replicas[1]`: names several folders of sockets as one; list further servers under replicas
         "#]],

@@ -36,7 +36,7 @@ fn a_relay_says_whose_mail_it_is_and_never_logs_in_over_clear_text() {
         "[relay.office]\nhost = \"10.0.0.1\"\nfrom = \"pharos@exämple.com\"\nencryption = \"none\"\nusername = \"a\"\npassword_env = \"B\"\nca = \"c\"\n",
         expect![[r#"
             3:8: `relay.office.from`: has an address outside of ASCII; write its domain as xn--...
-            5:12: `relay.office.username`: nobody logs in over clear text; set encryption = "starttls" or "tls", or remove username
+            5:12: `relay.office.username`: a login over clear text is not allowed; set encryption = "starttls" or "tls", or remove username
             7:6: `relay.office.ca`: has no meaning over clear text; remove it, or set encryption
         "#]],
     );

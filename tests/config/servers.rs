@@ -37,7 +37,7 @@ nodes = [
             7:3: `database[0].replicas[1]`: has options that are not read there: `application_name`: sessions are named after `agent.name`; `connect_timeout`: write `connect_timeout` in `[collect]`; `options`: the settings of its sessions are Pharos' own; see `[collect]` for their time limits
             8:3: `database[0].replicas[2]`: has options that are not read there: `target_session_attrs`: name each server by itself, under `primary` and `replicas`; Pharos finds out which one is the primary; `channel_binding`: it is used wherever the session is encrypted and the server offers it; `keepalives`: they are always on; `hostaddr`: write the address in the place of the host
             9:3: `database[0].replicas[3]`: has options that are not read there: `nonsense`: remove it
-            10:3: `database[0].replicas[4]`: holds a `#`, which begins nothing here; inside a name write it as %23
+            10:3: `database[0].replicas[4]`: has a `#`, which has no meaning here; inside a name write it as %23
             16:3: `redis[0].nodes[0]`: must name exactly one host; list further servers under nodes
             17:3: `redis[0].nodes[1]`: must end in the number of a database, such as redis://host:6379/0, or in nothing
             18:3: `redis[0].nodes[2]`: ends in a `#`, which Pharos does not read; for a certificate that cannot be checked write `tls = { mode = "require" }` beside `nodes`

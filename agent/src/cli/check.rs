@@ -20,7 +20,7 @@ const DATA_DIR: &str = "agent.data_dir";
 
 pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<ExitCode> {
     let path = config::find(named.as_deref())?;
-    let (config, source) = config::look(&path)?;
+    let (config, source) = config::read_with_problems(&path)?;
     let Some(config) = config else { return Err(source.refuse(&[]).into()) };
     let workbench = Workbench::of(&config)?;
     let shipped = shipped();
@@ -39,7 +39,7 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
     } else {
         notes.extend(unknown)
     }
-    notes.extend(config::labels::strange_values(&config, &examination.ids().await));
+    notes.extend(config::labels::unmatched_values(&config, &examination.ids().await));
     for note in source.locate(&notes) {
         // A closed pipe is no reason to fail.
         let _ = writeln!(std::io::stderr().lock(), "{}:{}:{}: note: {}", path.display(), note.line, note.column, note.message);

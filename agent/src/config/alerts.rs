@@ -25,7 +25,7 @@ impl Default for AlertsConfig {
 impl AlertsConfig {
     pub fn validate(&self, mut report: impl FnMut(String, String)) {
         if self.never_matched_after.is_zero() {
-            report("alerts.never_matched_after".to_owned(), "must not be 0: a rule needs some time to look".to_owned());
+            report("alerts.never_matched_after".to_owned(), "must not be 0: a rule needs some time to match".to_owned());
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct CollectConfig {
     /// The deadline of one run of a collector, all its statements together. Past it, the statement is cancelled and its session dropped.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
-    /// Collectors with a deadline of their own.
+    /// Deadlines of single collectors, by name.
     deadlines: BTreeMap<String, Serde<Duration>>,
     /// The deadline of a new session, TLS and authentication included.
     #[serde(with = "humantime_serde")]
@@ -42,11 +42,11 @@ pub struct CollectConfig {
 #[serde(from = "BTreeMap<String, Serde<Duration>>")]
 pub struct Intervals(BTreeMap<String, Duration>);
 
-/// How often something is read or looked at, unless the file says otherwise.
+/// The default interval of a collector or an observer.
 struct Cadence {
     key: &'static str,
     interval: Duration,
-    /// Whether a run asks a server something, and so has a deadline.
+    /// Whether a run sends statements to a server, and so has a deadline.
     has_deadline: bool,
 }
 
@@ -65,7 +65,7 @@ const CADENCES: [Cadence; 26] = [
     observer("accept", Duration::from_secs(30)),
     // A database as a whole, out of its servers' latest snapshots.
     observer("topology", Duration::from_secs(10)),
-    // Between two looks at who is active; what they saw is reported with `activity`.
+    // The time between two samples of active sessions. The samples are reported with `activity`.
     observer("sample", Duration::from_secs(1)),
     reader("server", Duration::from_secs(10)),
     reader("activity", Duration::from_secs(10)),
@@ -167,7 +167,7 @@ impl Default for CollectConfig {
 }
 
 impl Intervals {
-    /// The interval of a collector. A collector without a default is a bug, and runs as rarely as the rarest one.
+    /// The interval of a collector. A collector without a default is a bug, and runs every 30 minutes.
     pub fn of(&self, collector: &str) -> Duration {
         debug_assert!(self.0.contains_key(collector), "`{collector}` has no interval");
         self.0.get(collector).copied().unwrap_or(Duration::from_mins(30))

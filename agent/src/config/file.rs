@@ -1,8 +1,8 @@
 //! Reads of files that a config names: bounded in bytes and in time, and never from a file that can block for ever.
 //!
 //! A thread of the runtime reads the password file at each connection. A pipe, a device or a network file system that hangs would stop the
-//! agent. So only regular files are read, on threads of their own, and a read that hangs is given up and counted. One read per path is under
-//! way at a time: a file that hangs takes one place, however many servers name it.
+//! agent. So only regular files are read, on threads of their own, and a read that hangs is given up and counted. Each path has one read at
+//! a time: a file that hangs takes one place, however many servers name it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -25,7 +25,7 @@ pub const CERTIFICATES_BYTES_MAX: usize = 8 << 20;
 const READ_MAX: Duration = Duration::from_secs(2);
 /// The longest read of a pipe. Its other end may be a program that asks a vault.
 const PIPE_MAX: Duration = Duration::from_secs(30);
-/// Reads at the same time. Reads that hang keep their place, so that they cannot take every thread. Each file has one place at most.
+/// Most reads at the same time. Reads that hang hold their place, so that they cannot take every thread. Each file has one place at most.
 const READS_MAX: usize = 64;
 
 /// Flags for opening: a pipe would wait for its other end, and a terminal could become the one of this process.
@@ -39,7 +39,7 @@ static QUEUES: Mutex<BTreeMap<PathBuf, Weak<Queue>>> = Mutex::new(BTreeMap::new(
 /// The readers of one path.
 struct Queue {
     turn: Arc<Semaphore>,
-    /// The start of the read that is under way.
+    /// The start of the present read. `None` if there is none.
     reading_since: Mutex<Option<Instant>>,
 }
 
@@ -84,7 +84,8 @@ pub enum FileError {
 
 /// Reads a regular file. Symbolic links are followed, since that is how secrets are mounted and rotated.
 pub fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
-    // Looked at before it is opened, since opening a device may already do something; and after, since it may be another one by then.
+    // Checked before the open, since opening a device may have effects, and again after it, since the file may have been replaced
+    // meanwhile.
     regular(&std::fs::metadata(path)?)?;
     let file = OpenOptions::new().read(true).custom_flags(WITHOUT_WAITING.bits().cast_signed()).open(path)?;
     regular(&file.metadata()?)?;
@@ -92,13 +93,13 @@ pub fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
 }
 
 /// Reads a regular file on a thread of its own. A read that hangs is given up.
-pub async fn read_aside(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
+pub async fn read_on_own_thread(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     let named = path.to_owned();
-    aside(path, move || read(&named, bytes_max)).await
+    on_own_thread(path, move || read(&named, bytes_max)).await
 }
 
-/// Runs a read of this path on a thread of its own, once no other read of the path is under way.
-async fn aside(path: &Path, read: impl FnOnce() -> Result<Vec<u8>, FileError> + Send + 'static) -> Result<Vec<u8>, FileError> {
+/// Runs a read of this path on a thread of its own, once no other read of the path is in progress.
+async fn on_own_thread(path: &Path, read: impl FnOnce() -> Result<Vec<u8>, FileError> + Send + 'static) -> Result<Vec<u8>, FileError> {
     let queue = Queue::of(path);
     if queue.hangs() {
         return Err(FileError::Hangs);
@@ -128,7 +129,7 @@ pub fn read_once(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     let named = path.to_owned();
     std::thread::spawn(move || {
         let read = File::open(&named).map_err(FileError::from).and_then(|file| bounded(file, bytes_max));
-        // The one who waited may have given up.
+        // The receiver is gone if the wait has timed out.
         let _ = done.send(read);
     });
     reading.recv_timeout(PIPE_MAX).unwrap_or(Err(FileError::DeadlineExceeded(PIPE_MAX)))
@@ -161,24 +162,25 @@ mod tests {
     async fn a_file_that_hangs_takes_one_place_and_costs_itself_alone() {
         let hanging = Path::new("/mounted/elsewhere/password");
         let (release, held) = mpsc::channel::<()>();
-        let first = aside(hanging, move || {
+        let first = on_own_thread(hanging, move || {
             let _ = held.recv();
             Ok(Vec::new())
         });
         let folder = tempfile::tempdir().expect("a folder");
         let healthy = folder.path().join("password");
         std::fs::write(&healthy, "abc").expect("it is written");
-        let others = futures_util::future::join_all((0..READS_MAX + 1).map(|_| aside(hanging, || panic!("a second read of it began"))));
+        let others =
+            futures_util::future::join_all((0..READS_MAX + 1).map(|_| on_own_thread(hanging, || panic!("a second read of it began"))));
         let (first, others) = tokio::join!(first, others);
         assert!(matches!(first, Err(FileError::DeadlineExceeded(_))), "{first:?}");
         assert!(others.iter().all(|other| matches!(other, Err(FileError::Hangs))), "{others:?}");
         assert!(READS.available_permits() > READS_MAX / 2, "the file that hangs has one place");
-        assert_eq!(read_aside(&healthy, 3).await.expect("other files are read"), b"abc");
-        let again = tokio::time::timeout(READ_MAX, aside(hanging, || panic!("a second read of it began"))).await;
+        assert_eq!(read_on_own_thread(&healthy, 3).await.expect("other files are read"), b"abc");
+        let again = tokio::time::timeout(READ_MAX, on_own_thread(hanging, || panic!("a second read of it began"))).await;
         assert!(matches!(again, Ok(Err(FileError::Hangs))), "it is refused at once, without a wait of its own: {again:?}");
         release.send(()).expect("the first read waits");
         loop {
-            match aside(hanging, || Ok(b"back".to_vec())).await {
+            match on_own_thread(hanging, || Ok(b"back".to_vec())).await {
                 Ok(bytes) => break assert_eq!(bytes, b"back"),
                 Err(err) => assert!(matches!(err, FileError::Hangs), "{err}"),
             }

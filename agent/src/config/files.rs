@@ -63,7 +63,7 @@ impl FilesCheck {
         const PATH: &str = "agent.data_dir";
         let shown = dir.display();
         let user = geteuid();
-        // The folder, or the nearest one above it, in which it would be made.
+        // The folder itself, or the nearest existing folder above it, in which it would be created.
         let places = dir.ancestors().map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place });
         let is_away = |err: &std::io::Error| matches!(err.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
         let Some((place, found)) =
@@ -74,26 +74,26 @@ impl FilesCheck {
         let (in_place, mend) = match place == dir {
             true => (format!("{shown} cannot be written"), format!("give it to the agent's user: `chown -R USER {shown}`")),
             false => (
-                format!("{shown} is not there and cannot be made in {}", place.display()),
+                format!("{shown} does not exist and cannot be created in {}", place.display()),
                 format!("make it and give it to the agent's user: `install -d -o USER -m 700 {shown}`"),
             ),
         };
         let message = match found {
             Ok(found) if !found.is_dir() => {
                 let message =
-                    format!("{} is a file, and state is kept in a folder; name a folder, or one that can be made", place.display());
+                    format!("{} is a file, and state is stored in a folder; name a folder, or one that can be created", place.display());
                 return self.mistakes.push(Mistake::at(PATH, message));
             }
             Ok(found) => match rustix::fs::access(place, Access::WRITE_OK | Access::EXEC_OK) {
                 Err(Errno::ROFS) => format!("{in_place}: it is on a file system that is read-only; name a folder elsewhere"),
                 Err(err) => format!("{in_place} by user {}, who runs this check: {err}; {mend}, or check as that user", user.as_raw()),
                 Ok(()) if place == dir && !user.is_root() && ![0, user.as_raw()].contains(&found.uid()) => format!(
-                    "{shown} belongs to user {}, and the agent keeps its state in a folder of its own user; {mend}, or check as that user",
+                    "{shown} belongs to user {}, and the agent stores its state in a folder of its own user; {mend}, or check as that user",
                     found.uid()
                 ),
                 Ok(()) => return,
             },
-            Err(err) => format!("{shown} cannot be looked at by user {}: {err}; check as the agent's own user", user.as_raw()),
+            Err(err) => format!("{shown} cannot be checked by user {}: {err}; check as the agent's own user", user.as_raw()),
         };
         self.notes.push(Mistake::at(PATH, message));
     }
@@ -128,9 +128,9 @@ impl FilesCheck {
         let Some(file) = file else { return };
         match file::read(file, SECRET_BYTES_MAX) {
             Ok(pem) if PrivateKeyDer::from_pem_slice(&pem).is_ok() => {}
-            // The library's own words could only repeat what stands in the file.
+            // The library's error is left out: it could contain parts of the key.
             Ok(_) => {
-                let message = format!("{} holds no private key in PEM that is not encrypted", file.display());
+                let message = format!("{} holds no unencrypted private key in PEM", file.display());
                 self.mistakes.push(Mistake::at(path, message));
             }
             Err(err) => self.unreadable(path, file, &err),

@@ -1,4 +1,4 @@
-//! Checks of labels: those that routes, inhibitions and silences ask for must exist on alerts.
+//! Checks of labels: a label that routes, inhibitions and silences use must exist on alerts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,22 +23,22 @@ pub fn known() -> BTreeSet<&'static str> {
 /// Rules of the shipped plugins with checks, one a line. `mistakes::every_rule_of_a_shipped_check_is_known` compares them with the checks.
 const SHIPPED_RULES: &str = include_str!("../../../config/rules.txt");
 
-/// Values that matchers ask for and no alert of this config has, where all values are known. A plugin file that comes later may bring
-/// more, so each is worth a note and no more. `plugins` are the plugins that are there.
-pub fn strange_values(config: &Config, plugins: &[String]) -> Vec<Mistake> {
+/// Reports matchers that fit no known value of their label, if all values of the label are known. A later plugin file may add values, so
+/// these are notes only. `plugins` are the ids of the present plugins.
+pub fn unmatched_values(config: &Config, plugins: &[String]) -> Vec<Mistake> {
     let known = known_values(config, plugins);
-    let strange = |Asked { path, by, .. }: Asked| {
-        let matcher = by?;
+    let unmatched = |UsedLabel { path, matcher, .. }: UsedLabel| {
+        let matcher = matcher?;
         let values = known.get(matcher.name())?;
-        // A label that is not there is the empty text.
+        // A missing label counts as the empty text.
         let is_possible = matcher.takes("") || values.iter().any(|value| matcher.takes(value));
         let hint = did_you_mean(matcher.value(), values.iter().copied());
         (!is_possible).then(|| Mistake::at(path, format!("no {} that is known here fits `{matcher}`{hint}", matcher.name())))
     };
-    asked(config).into_iter().filter_map(strange).collect()
+    used_labels(config).into_iter().filter_map(unmatched).collect()
 }
 
-/// Every value of a label, for those labels of which the config and the shipped plugins decide it.
+/// All values of those labels whose values the config and the shipped plugins determine.
 fn known_values<'a>(config: &'a Config, plugins: &'a [String]) -> BTreeMap<&'static str, BTreeSet<&'a str>> {
     let databases =
         config.database.iter().map(|database| database.name.as_str()).chain(config.redis.iter().map(|redis| redis.name.as_str()));
@@ -51,63 +51,67 @@ fn known_values<'a>(config: &'a Config, plugins: &'a [String]) -> BTreeMap<&'sta
     ])
 }
 
-/// Labels that are asked for and do not exist. A plugin of the user may have further labels, so with such plugins it is only a guess.
+/// Reports used labels that do not exist. A plugin of the user may have further labels, so with such plugins these are only guesses.
 pub fn unknown(config: &Config) -> Vec<Mistake> {
     let known = known();
-    let mut unknown = asked(config);
-    unknown.retain(|asked| !known.contains(asked.label.as_str()));
-    // Of one label many values may be asked for.
+    let mut unknown = used_labels(config);
+    unknown.retain(|used| !known.contains(used.label.as_str()));
+    // Many values of one label are reported once.
     unknown.dedup_by(|one, other| one.path == other.path);
-    unknown.into_iter().map(|asked| Mistake::at(asked.path, unknown_label(&asked.label, &known))).collect()
+    unknown.into_iter().map(|used| Mistake::at(used.path, unknown_label(&used.label, &known))).collect()
 }
 
 pub fn unknown_label(name: &str, known: &BTreeSet<&'static str>) -> String {
     format!("no alert has a label `{name}`{}", did_you_mean(name, known.iter().copied()))
 }
 
-/// A label that the config asks for.
-struct Asked {
+/// A label that the config uses.
+struct UsedLabel {
     path: String,
     label: String,
-    /// The matcher of its value. None where the label only groups alerts.
-    by: Option<LabelMatcher>,
+    /// The matcher of its value. `None` if the label only groups alerts.
+    matcher: Option<LabelMatcher>,
 }
 
-/// Every label that routes, inhibitions and silences ask for, with its place. Matchers that cannot be read are reported elsewhere.
-fn asked(config: &Config) -> Vec<Asked> {
-    let mut asked = Vec::new();
+/// Every label that routes, inhibitions and silences use, with its path. Matchers that cannot be parsed are reported elsewhere.
+fn used_labels(config: &Config) -> Vec<UsedLabel> {
+    let mut used = Vec::new();
     for (index, route) in config.route.iter().enumerate() {
         for (label, values) in &route.matches {
             let path = format!("route[{index}].match.{label}");
-            let by = |value: &String| Asked { path: path.clone(), label: label.clone(), by: Some(LabelMatcher::equals(label, value)) };
-            asked.extend(values.0.iter().map(by));
+            let equals =
+                |value: &String| UsedLabel { path: path.clone(), label: label.clone(), matcher: Some(LabelMatcher::equals(label, value)) };
+            used.extend(values.0.iter().map(equals));
         }
         if let Ok(matchers) = Matchers::parse(&route.matchers) {
-            asked.extend(matched(&format!("route[{index}].matchers"), matchers));
+            used.extend(matched(&format!("route[{index}].matchers"), matchers));
         }
-        asked.extend(grouped(&format!("route[{index}].group_by"), &route.group_by));
+        used.extend(grouped(&format!("route[{index}].group_by"), &route.group_by));
     }
     for (index, inhibition) in config.inhibit.iter().enumerate() {
         if let Ok(inhibition) = inhibition.inhibition() {
-            asked.extend(matched(&format!("inhibit[{index}].source"), inhibition.source));
-            asked.extend(matched(&format!("inhibit[{index}].target"), inhibition.target));
+            used.extend(matched(&format!("inhibit[{index}].source"), inhibition.source));
+            used.extend(matched(&format!("inhibit[{index}].target"), inhibition.target));
         }
-        asked.extend(grouped(&format!("inhibit[{index}].equal"), &inhibition.equal));
+        used.extend(grouped(&format!("inhibit[{index}].equal"), &inhibition.equal));
     }
     for (index, silence) in config.silence.iter().enumerate() {
         if let Ok(silence) = silence.silence() {
-            asked.extend(matched(&format!("silence[{index}].matchers"), silence.matchers));
+            used.extend(matched(&format!("silence[{index}].matchers"), silence.matchers));
         }
     }
-    asked
+    used
 }
 
-fn matched(path: &str, matchers: Matchers) -> impl Iterator<Item = Asked> {
-    let each =
-        move |(index, by): (usize, LabelMatcher)| Asked { path: format!("{path}[{index}]"), label: by.name().to_owned(), by: Some(by) };
+fn matched(path: &str, matchers: Matchers) -> impl Iterator<Item = UsedLabel> {
+    let each = move |(index, matcher): (usize, LabelMatcher)| UsedLabel {
+        path: format!("{path}[{index}]"),
+        label: matcher.name().to_owned(),
+        matcher: Some(matcher),
+    };
     matchers.0.into_iter().enumerate().map(each)
 }
 
-fn grouped(path: &str, labels: &[String]) -> impl Iterator<Item = Asked> {
-    labels.iter().enumerate().map(move |(index, label)| Asked { path: format!("{path}[{index}]"), label: label.clone(), by: None })
+fn grouped(path: &str, labels: &[String]) -> impl Iterator<Item = UsedLabel> {
+    labels.iter().enumerate().map(move |(index, label)| UsedLabel { path: format!("{path}[{index}]"), label: label.clone(), matcher: None })
 }

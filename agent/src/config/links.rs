@@ -59,7 +59,7 @@ fn unfit(name: &str) -> Option<String> {
     (name.chars().count() > NAME_CHARS_MAX).then(|| format!("is longer than {NAME_CHARS_MAX} characters"))
 }
 
-/// Reports a text that looks like one address and means another one.
+/// Reports URLs that do not mean what they seem to mean.
 fn addresses(config: &Config, report: &mut impl FnMut(String, String)) {
     for (index, database) in config.database.iter().enumerate() {
         let replicas = database.replicas.iter().enumerate().map(|(replica, url)| (format!("database[{index}].replicas[{replica}]"), url));
@@ -86,7 +86,7 @@ fn misread(url: &str) -> Option<&'static str> {
     let is_control =
         |code: &str| code.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok()).is_some_and(|byte| byte.is_ascii_control());
     if url.chars().any(char::is_control) || codes.clone().any(is_control) {
-        return Some("holds a control character, which no name has");
+        return Some("has a control character, which no name has");
     }
     let folders = |value: &str| value.starts_with('/') && value.contains(',');
     let query = url.split_once('?').map_or("", |(_, query)| query);
@@ -95,13 +95,14 @@ fn misread(url: &str) -> Option<&'static str> {
         .then_some("names several folders of sockets as one; list further servers under replicas")
 }
 
-/// Reports servers that are configured twice, since every series and alert would be there twice. Capitals do not matter in host names.
+/// Reports servers that are configured twice, since every series and alert would exist twice. Upper and lower case do not matter in host
+/// names.
 fn unique_servers(config: &Config, report: &mut impl FnMut(String, String)) {
     let mut seen = BTreeSet::new();
     let postgres = config.database.iter().enumerate().flat_map(|(index, database)| database.servers(&format!("database[{index}]")));
     let redis = config.redis.iter().enumerate().flat_map(|(index, redis)| redis.servers(&format!("redis[{index}]")));
     for (path, id) in postgres.chain(redis) {
-        // The folder of a socket is not a host name: there, capitals count.
+        // The folder of a socket is not a host name, so upper and lower case matter there.
         let same = if id.starts_with('/') { id.clone() } else { id.to_lowercase() };
         if !seen.insert(same) {
             report(path, format!("the server {id} is listed twice"));
@@ -128,7 +129,7 @@ fn granted(config: &Config, report: &mut impl FnMut(String, String)) {
 /// Reports receivers without a route, since they would never be notified.
 fn routed(config: &Config, report: &mut impl FnMut(String, String)) {
     let is_misspelt = |name: &String| !config.receiver.iter().any(|receiver| receiver.name == *name);
-    // The misspelt name is reported already, and may have meant this receiver.
+    // A misspelt receiver of a route is reported already, and the route may be for this receiver.
     if config.route.iter().any(|route| is_misspelt(&route.receiver)) {
         return;
     }
@@ -138,7 +139,7 @@ fn routed(config: &Config, report: &mut impl FnMut(String, String)) {
             report(
                 format!("receiver[{index}].name"),
                 format!(
-                    "no [[route]] leads to \"{name}\", so it is never told of anything; add [[route]] receiver = \"{name}\", or remove the receiver"
+                    "no [[route]] leads to \"{name}\", so it never gets an alert; add [[route]] receiver = \"{name}\", or remove the receiver"
                 ),
             );
         }

@@ -15,7 +15,7 @@ use super::{links, shape};
 /// The default paths, in the order of trying.
 const DEFAULT_PATHS: [&str; 2] = ["pharos.toml", "/etc/pharos/pharos.toml"];
 
-/// The largest config file, in bytes. People write them, so a larger file is another one.
+/// The largest config file, in bytes. People write config files, so a larger file is none.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// The named file, or the first default that exists.
@@ -28,15 +28,15 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
         path: PathBuf::from(DEFAULT_PATHS[0]),
         why: format!("no config file here nor at {}; name one with --config FILE", DEFAULT_PATHS[1]),
     })?;
-    match strangers(&path) {
+    match reason_for_distrust(&path) {
         None => Ok(path),
-        Some(why) => Err(LoadError::Unreadable { why: format!("{why}; name it with --config FILE if it is meant"), path }),
+        Some(why) => Err(LoadError::Unreadable { why: format!("{why}; name it with --config FILE to use it all the same"), path }),
     }
 }
 
 /// Reports why a default path is not used: users besides this one and root could have written it. A config decides which secrets are read,
-/// and to whom they and the operator's token are sent.
-fn strangers(path: &Path) -> Option<String> {
+/// and to which servers they and the operator's token are sent.
+fn reason_for_distrust(path: &Path) -> Option<String> {
     let metadata = std::fs::metadata(path).ok()?;
     let own = rustix::process::geteuid().as_raw();
     let own_groups = [rustix::process::getegid().as_raw(), 0];
@@ -56,14 +56,14 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 
 /// Reads and checks a file, and returns its text as well, for further checks.
 pub fn open(path: &Path) -> Result<(Config, Source), LoadError> {
-    match look(path)? {
+    match read_with_problems(path)? {
         (Some(config), source) if source.problems.is_empty() => Ok((config, source)),
         (_, source) => Err(source.refuse(&[])),
     }
 }
 
-/// Reads a file in spite of its problems. The rest of it can be checked further, so that no mistake hides another one.
-pub fn look(path: &Path) -> Result<(Option<Config>, Source), LoadError> {
+/// Reads a file in spite of its problems, so that the rest of it can be checked too. The config is `None` if it cannot be read at all.
+pub fn read_with_problems(path: &Path) -> Result<(Option<Config>, Source), LoadError> {
     let text = read(path)?;
     let (config, places, problems) = check(&text, folder_of(path));
     Ok((config, Source { path: path.to_owned(), text, places, problems }))
@@ -82,7 +82,7 @@ pub struct Source {
 /// A mistake that the file alone does not reveal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// Possible paths of the mistake. The first path that the file spells out is meant.
+    /// Possible paths of the mistake. The first path that the file has is reported.
     pub paths: Vec<String>,
     pub message: String,
 }
@@ -92,7 +92,7 @@ impl Mistake {
         Self { paths: vec![path.into()], message: message.into() }
     }
 
-    /// The path that the file spells out, or the nearest to it.
+    /// The first path that the file has. If it has none of them, the first path.
     fn path<'a>(&'a self, places: &Places) -> &'a str {
         let spelled = self.paths.iter().find(|path| places.has(path));
         spelled.or(self.paths.first()).map_or("", String::as_str)
@@ -165,7 +165,7 @@ fn check(text: &str, base: &Path) -> (Option<Config>, Places, Vec<Problem>) {
 /// A text read as a value of some type.
 #[derive(Debug)]
 pub struct Document<T> {
-    /// The value; none where the text without its unknown keys does not fit the type.
+    /// The value. `None` if the text without its unknown keys does not fit the type.
     pub value: Option<T>,
     pub places: Places,
     /// The problems found so far.

@@ -20,6 +20,6 @@ mod root;
 pub mod secret;
 pub mod shape;
 
-pub use self::load::{Mistake, Source, find, load, look, open, parse};
+pub use self::load::{Mistake, Source, find, load, open, parse, read_with_problems};
 pub use self::problem::LoadError;
 pub use self::root::{Config, SHAPE};

@@ -23,7 +23,7 @@ pub struct ReceiverConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
-    /// Label to wanted value; `severity`, `rule`, `plugin`, `subject` and `kind` count as labels.
+    /// Wanted values by label. `severity`, `rule`, `plugin`, `subject` and `kind` count as labels.
     #[serde(default, rename = "match")]
     pub matches: BTreeMap<String, OneOrMany>,
     /// Matchers with operators: `name=value`, `name!=value`, `name=~regex`, `name!~regex`.
@@ -198,7 +198,7 @@ pub const SILENCE_KEYS: &[Key] = &[
     required("comment", Shape::Text),
 ];
 
-/// Checks that every route leads to a receiver, and every matcher.
+/// Checks that every route leads to a receiver and that an alert can match its matchers.
 pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], patterns: &mut Patterns, mut report: impl FnMut(String, String)) {
     let mut closed_by = None;
     for (index, route) in routes.iter().enumerate() {
@@ -210,15 +210,18 @@ pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], patterns: 
         let key = if route.matchers.is_empty() { "match" } else { "matchers" };
         match route.route() {
             Err(err) => report(format!("{path}.{key}"), err.to_string()),
-            Ok(route) => patterns.take(&route.matchers, &format!("{path}.{key}"), &mut report),
+            Ok(route) => patterns.count(&route.matchers, &format!("{path}.{key}"), &mut report),
         }
         if let Some(first) = closed_by {
-            report(path, format!("it is never asked, because route[{first}] takes every alert; move it up, or let that one `continue`"));
+            report(path, format!("it is never used, because route[{first}] takes every alert; move it up, or set `continue = true` there"));
         } else if route.matches.is_empty() && route.matchers.is_empty() && !route.continues {
             closed_by = Some(index);
         }
         if !route.repeat_interval.is_zero() && route.repeat_interval < route.group_interval {
-            report(format!("route[{index}].repeat_interval"), "is shorter than group_interval; nobody can be reminded so often".to_owned());
+            report(
+                format!("route[{index}].repeat_interval"),
+                "is shorter than group_interval; reminders cannot be sent so often".to_owned(),
+            );
         }
     }
 }
@@ -236,21 +239,21 @@ pub fn validate_holds(
             match parsed(texts) {
                 Err(err) => report(path, err.to_string()),
                 Ok(source) if key == "source" && source.take_all() => {
-                    report(path, "every alert would hide others; name the ones that explain them".to_owned());
+                    report(path, "every alert would hide others; name the alerts that explain them".to_owned());
                 }
-                Ok(matchers) => patterns.take(&matchers, &path, &mut report),
+                Ok(matchers) => patterns.count(&matchers, &path, &mut report),
             }
         }
     }
     for (index, silence) in silences.iter().enumerate() {
         match silence.silence() {
             Err(why) => report(format!("silence[{index}]"), why),
-            Ok(silence) => patterns.take(&silence.matchers, &format!("silence[{index}].matchers"), &mut report),
+            Ok(silence) => patterns.count(&silence.matchers, &format!("silence[{index}].matchers"), &mut report),
         }
     }
 }
 
-/// The memory that further matchers of the file may take.
+/// The memory that further matchers of the file may use.
 #[derive(Debug)]
 pub struct Patterns {
     left: usize,
@@ -263,8 +266,8 @@ impl Default for Patterns {
 }
 
 impl Patterns {
-    /// Counts matchers, and checks whether an alert can fulfil them.
-    fn take(&mut self, matchers: &Matchers, path: &str, report: &mut impl FnMut(String, String)) {
+    /// Counts the memory of matchers, and checks that an alert can match them.
+    fn count(&mut self, matchers: &Matchers, path: &str, report: &mut impl FnMut(String, String)) {
         if let Some(never) = matchers.never() {
             let given = never.given.iter().filter(|given| !never.known.contains(&given.as_str()));
             let hint = given.map(|given| did_you_mean(given, never.known.iter().copied())).find(|hint| !hint.is_empty());

@@ -20,14 +20,14 @@ pub struct PluginsConfig {
     /// The time without changes before a file is read.
     #[serde(with = "humantime_serde")]
     pub debounce: Duration,
-    /// The probation of a new generation. Past its error budget, the generation before it returns.
+    /// The probation of a new generation. If it exceeds its error budget meanwhile, the previous generation serves again.
     #[serde(with = "humantime_serde")]
     pub probation: Duration,
     /// The memory that the compilation of one plugin may take.
     pub compile_memory_max: ByteSize,
     #[serde(with = "humantime_serde")]
     pub compile_timeout: Duration,
-    /// Reserves address space for instances beforehand. The agent falls back by itself where that is not possible.
+    /// Whether address space for instances is reserved at the start. If that is impossible, the agent allocates memory on demand.
     pub pooling: bool,
 }
 
@@ -153,15 +153,15 @@ fn is_host(grant: &str) -> bool {
     network || (!name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || "-._:[]".contains(char)))
 }
 
-/// True if a path leads to a file. A file system that does not answer leaves that open; the folder is read later.
+/// True if a path leads to a file. False if the file system does not answer: then the folder is checked when it is read.
 fn is_file(path: &Path) -> bool {
     /// The longest wait for the file system. One that hangs must not keep the agent from starting.
     const ANSWER_MAX: Duration = Duration::from_secs(3);
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let path = path.to_owned();
-    // The thread of a look that hangs ends with it, or with the process.
-    let looking = std::thread::Builder::new().name("plugin folder".to_owned()).spawn(move || answer.send(path.is_file()));
-    looking.is_ok() && answered.recv_timeout(ANSWER_MAX).unwrap_or(false)
+    // A check that hangs leaves its thread until the file system answers or the process ends.
+    let checking = std::thread::Builder::new().name("plugin folder".to_owned()).spawn(move || answer.send(path.is_file()));
+    checking.is_ok() && answered.recv_timeout(ANSWER_MAX).unwrap_or(false)
 }
 
 impl PluginsConfig {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::secret::SecretSource;
 use super::shape::{Key, Shape, key, required};
 
-/// A mail server that takes submissions.
+/// A mail server that accepts mails for delivery.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelayConfig {
@@ -118,7 +118,7 @@ impl RelayConfig {
         }
         match (&self.username, self.password()) {
             (Some(_), _) if self.encryption == Encryption::None => {
-                report("username", "nobody logs in over clear text; set encryption = \"starttls\" or \"tls\", or remove username");
+                report("username", "a login over clear text is not allowed; set encryption = \"starttls\" or \"tls\", or remove username");
             }
             (Some(_), None) => report("username", "needs a password: password_file or password_env"),
             (None, Some(SecretSource::File(_))) => report("password_file", "needs a username"),

@@ -54,7 +54,7 @@ pub enum SecretError {
 }
 
 impl SecretError {
-    /// The error of the file, where the secret is in a file.
+    /// The error of the file, if the secret is in a file.
     pub fn of_file(&self) -> Option<&FileError> {
         match self {
             Self::File { source, .. } => Some(source),
@@ -69,7 +69,7 @@ impl SecretError {
 }
 
 impl SecretSource {
-    /// The source that a `*_file` and a `*_env` key name together; both at once is checked by the section.
+    /// The source that the keys `*_file` and `*_env` name. The section itself refuses both keys together.
     pub fn from_keys(file: Option<&PathBuf>, env: Option<&String>) -> Option<Self> {
         file.cloned().map(Self::File).or_else(|| env.cloned().map(Self::Env))
     }
@@ -77,7 +77,7 @@ impl SecretSource {
     /// Reads the value without the line ending after it.
     pub async fn read(&self) -> Result<Secret, SecretError> {
         match self {
-            Self::File(path) => of_file(path, file::read_aside(path, SECRET_BYTES_MAX).await),
+            Self::File(path) => of_file(path, file::read_on_own_thread(path, SECRET_BYTES_MAX).await),
             Self::Env(name) => of_environment(name),
         }
     }

@@ -1,7 +1,7 @@
 //! The shape of the TOML, and the walk that compares a file with it.
 //!
-//! The spanned tree is walked before anything is deserialised, so that a file's errors are reported all at once, each at its place.
-//! serde alone stops at the first one and forgets where it was.
+//! The parsed file is compared with the shape before it is deserialised, so that all errors are reported at once, each with its place.
+//! serde alone stops at the first error and does not report its place.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -64,12 +64,12 @@ pub const fn required(name: &'static str, shape: Shape) -> Key {
 pub struct Places(BTreeMap<String, Range<usize>>);
 
 impl Places {
-    /// True if the file spells out this path.
+    /// True if the file has this path.
     pub fn has(&self, path: &str) -> bool {
         self.0.contains_key(path)
     }
 
-    /// The place of a path or of its nearest ancestor that the file spells out.
+    /// The place of a path, or of its nearest ancestor in the file.
     pub fn find(&self, path: &str) -> Range<usize> {
         let mut path = path;
         loop {
@@ -202,7 +202,7 @@ fn check_leaf(path: &str, shape: &Shape, found: &DeValue<'_>) -> Result<(), Stri
         (Shape::Duration, DeValue::String(text)) => {
             let duration = humantime::parse_duration(text);
             match duration.map_err(|err| format!("`{path}` is not a duration like \"500ms\" or \"5m\": {err}"))? {
-                // It would become 0 where it is counted in milliseconds, and 0 means no limit at all.
+                // In milliseconds, such a duration would become 0, and 0 means no limit.
                 duration if !duration.is_zero() && duration < DURATION_MIN => {
                     Err(format!("`{path}` is \"{text}\" but must be at least a millisecond"))
                 }
@@ -278,9 +278,9 @@ fn quoted(allowed: &[&str]) -> String {
 
 /// The known name that is nearest to a text, if it is near enough.
 pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    /// Transposed or dropped letters of a short key stay above this.
+    /// The least similarity for a hint. Short keys with transposed or dropped letters are above it.
     const NEAR: f64 = 0.8;
-    /// Comparing takes time with the length of both, and no name is so long.
+    /// Longest name that is compared. Comparing takes time with the length of the names, and no key is longer.
     const CHARS_MAX: usize = 200;
     if name.len() > CHARS_MAX {
         return String::new();

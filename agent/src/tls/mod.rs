@@ -113,7 +113,7 @@ async fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'
 /// Reads the certificates of a file, which must have at least one.
 pub async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
-    let pem = file::read_aside(path, CERTIFICATES_BYTES_MAX).await.map_err(unreadable)?;
+    let pem = file::read_on_own_thread(path, CERTIFICATES_BYTES_MAX).await.map_err(unreadable)?;
     let certificates = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Certificates { path: path.to_owned(), source })?;
@@ -122,8 +122,8 @@ pub async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, T
 
 async fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let unreadable = |source| TlsError::UnreadableKey { path: path.to_owned(), source };
-    let pem = file::read_aside(path, SECRET_BYTES_MAX).await.map_err(unreadable)?;
-    // The error of the library could repeat the content of the file, so it is dropped.
+    let pem = file::read_on_own_thread(path, SECRET_BYTES_MAX).await.map_err(unreadable)?;
+    // The library's own words could only repeat what stands in the file.
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey { path: path.to_owned() })
 }
 

@@ -1,9 +1,10 @@
-//! Options in the URL of a PostgreSQL server. libpq has many; an option that the agent ignored would give its user less than was asked for.
+//! Options in the URL of a PostgreSQL server. libpq has many options. The agent refuses those that it does not read, since ignoring one
+//! could make a session less safe than its user expects.
 
-/// Options that say what the URL says elsewhere.
+/// Options that repeat parts of the URL, and are read.
 const READ: [&str; 4] = ["host", "port", "user", "dbname"];
 
-/// Options of libpq, and what to do instead.
+/// Options of libpq that are not read, with advice what to do instead.
 const INSTEAD: &[(&str, &str)] = &[
     ("hostaddr", "write the address in the place of the host"),
     ("passfile", "name a file that holds nothing but the password with `password_file`"),
@@ -35,7 +36,7 @@ const INSTEAD: &[(&str, &str)] = &[
 /// Refuses every option that has no effect, with what to do instead. Values are not repeated: they may be secrets.
 pub(super) fn refuse(url: &str) -> Result<(), String> {
     if url.contains('#') {
-        return Err("holds a `#`, which begins nothing here; inside a name write it as %23".to_owned());
+        return Err("has a `#`, which has no meaning here; inside a name write it as %23".to_owned());
     }
     let Some((_, query)) = url.split_once('?') else { return Ok(()) };
     let pairs = || url::form_urlencoded::parse(query.as_bytes());
