@@ -109,7 +109,7 @@ async fn a_cache_of_somebody_else_is_neither_read_nor_written_and_plugins_serve_
     let agent = serving(folder, &["steady"]).await;
     let reload = agent.wait_part("plugin reload", |part| part["state"] == "degraded").await;
     let cause = reload["cause"].as_str().unwrap();
-    assert!(cause.contains("compiled plugins are not kept") && cause.contains("belongs to user 65534"), "{cause}");
+    assert!(cause.contains("compiled plugins are not cached") && cause.contains("belongs to user 65534"), "{cause}");
     let folder = agent.stop().await;
     assert_eq!(std::fs::metadata(&cache).unwrap().mtime(), changed);
 

@@ -14,8 +14,8 @@ use crate::fixture::{item, redis, redis_config, runtime_tasks};
 async fn a_trap_names_its_export_and_the_panic_is_in_last_error() {
     let cases = [
         // The first call of a Rust component runs what is to run at its start.
-        ("constructs", "start=trap", "asking it what it is: it trapped in `describe`: "),
-        ("describes", "describe=trap", "asking it what it is: it trapped in `describe`: "),
+        ("constructs", "start=trap", "reading its description: it trapped in `describe`: "),
+        ("describes", "describe=trap", "reading its description: it trapped in `describe`: "),
         ("inits", "init=trap", "its start with the present settings: trapped in `init`: "),
         ("rules", "rules=trap", "its start with the present settings: trapped in `rules`: "),
         ("evaluates", "evaluate=trap", "the trial run on the latest snapshot trapped in `evaluate`: "),
@@ -33,7 +33,7 @@ async fn a_trap_names_its_export_and_the_panic_is_in_last_error() {
     }
     let starts = zoo.agent.wait_plugin("starts", |plugin| plugin["state"] == "failed").await;
     let message = starts["last_error"]["message"].as_str().unwrap();
-    assert!(message.starts_with("asking it what it is: it trapped in its start function: "), "{starts:#}");
+    assert!(message.starts_with("reading its description: it trapped in its start function: "), "{starts:#}");
     assert_eq!(starts["last_error"]["last_words"], Value::Null, "it wrote nothing: {starts:#}");
     zoo.wait_alert("trapper", "always", "firing").await;
     zoo.arm().await;

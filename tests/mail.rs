@@ -221,8 +221,8 @@ async fn each_answer_of_a_relay_has_its_meaning() {
         greeting Say("554 no service for you"): Retry { after: None, why: "relay \"office\": connecting: saying hello: permanent error (554): no service for you" }
         greeting Say("HTTP/1.1 400 Bad Request"): Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: error Tag at: HTTP/1.1 400 Bad Request  " }
         greeting Close: Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: incomplete response" }
-        greeting Flood: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay says more than 100 lines or 16384 bytes in one reply" }
-        greeting FloodLines: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay says more than 100 lines or 16384 bytes in one reply" }
+        greeting Flood: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay sends more than 100 lines or 16384 bytes in one reply" }
+        greeting FloodLines: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay sends more than 100 lines or 16384 bytes in one reply" }
         sender Say("421 shutting down"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (421): shutting down" }
         sender Say("451 not now"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (451): not now" }
         sender Say("530 log in first"): Unauthorised("relay \"office\": naming the sender: permanent error (530): log in first")
@@ -294,7 +294,7 @@ async fn nothing_is_said_to_a_relay_whose_encryption_somebody_took_away() {
                 "STARTTLS" => Some(Act::Say("220 go on\r\n250 slipped in")),
                 said => said.starts_with("EHLO").then_some(Act::Say("250-x\r\n250 STARTTLS")),
             },
-            "the relay answers what it was not asked, before encryption",
+            "the relay sent a second reply to one command, before encryption",
         ),
     ];
     for (script, expected) in cases {

@@ -283,7 +283,7 @@ async fn what_happens_to_plugins_is_recorded() {
                 ("refused", "`judge` refused at validate: the file is not WebAssembly"),
                 ("loaded", "`judge` 2.0.0 serves as generation 2"),
                 ("rolled-back", "failed on probation (trapped"),
-                ("removed", "`judge` is gone; its alerts stand still"),
+                ("removed", "`judge` was removed; its alerts stay as they are"),
             ],
         ),
         (

@@ -101,7 +101,7 @@ async fn a_clock_that_was_set_between_two_agents_changes_no_alert_and_puts_off_n
         let folder = agent.stop().await;
 
         set_clock(folder.path(), step_ms);
-        ops.behave();
+        ops.clear_replies();
         let agent = TestAgent::start_in(folder, &config, shipped()).await;
         assert!(
             ops.wait_until(PATIENCE, |received| received.deliveries().any(|delivery| delivery.status.is_success())).await,

@@ -251,7 +251,7 @@ async fn the_role_of_the_demo_lacks_nothing() {
     let redis = redis(&tasks).await;
     let application = Application::install(&server, &redis).await.unwrap();
     for datname in [DATNAME, "postgres"] {
-        server.grant_sight(datname).await.unwrap();
+        server.grant_reads(datname).await.unwrap();
     }
     let url = server.url(MONITORING_ROLE, DATNAME);
     let report = report(&configured(&format!("[[database]]\nname = \"app\"\nprimary = \"{url}\"\n"))).await;

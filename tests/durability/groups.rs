@@ -120,8 +120,8 @@ async fn random_kills_between_groups_silences_and_moods_lose_nothing_and_double_
 
     // Judgement begins when the faults are over.
     let Stage { keys, receiver, pager, victim, .. } = &mut stage;
-    receiver.behave();
-    pager.behave();
+    receiver.clear_replies();
+    pager.clear_replies();
     victim.wait_at_work().await;
     expire(victim, || true).await;
     set_keys(keys, 0).await;

@@ -216,7 +216,7 @@ async fn random_kills_lose_nothing_and_double_nothing() {
     }
 
     // Judgement begins when the faults are over.
-    receiver.behave();
+    receiver.clear_replies();
     set_keys(keys, 0).await;
     victim.wait_calm().await;
     victim.kill().await;

@@ -7,7 +7,7 @@ use super::start_error::StartError;
 use crate::notify::{DeliveryContext, Receivers, Signature, Tester};
 use crate::plugin::PluginHost;
 
-/// What brings messages to receivers.
+/// The parts that deliver messages.
 pub(super) struct Delivery {
     pub receivers: Receivers,
     pub tester: Tester,

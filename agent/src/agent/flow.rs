@@ -1,4 +1,4 @@
-//! The flow from snapshots to messages, beginning with what the agent before this one knew.
+//! The flow from snapshots to messages. It begins with the stored state of the previous agent.
 
 use std::sync::Arc;
 
@@ -28,9 +28,9 @@ const QUEUED_SNAPSHOTS_EACH: usize = 2;
 
 /// The two ends of the flow that other parts hold.
 pub(super) struct Flow {
-    /// Takes snapshots. The flow ends once every copy is dropped.
+    /// Sends snapshots into the flow, which ends once every copy is dropped.
     pub snapshots: mpsc::Sender<Snapshot>,
-    /// Takes what people ask and decide.
+    /// Sends requests of people into the flow.
     pub desk: Desk,
 }
 
@@ -57,14 +57,14 @@ pub(super) async fn start(
     Ok(Flow { snapshots, desk })
 }
 
-/// The pipeline with the alerts, silences and deliveries of the agent before this one.
+/// The pipeline with the alerts, silences and deliveries of the previous agent.
 async fn restored(ground: &Ground, plugins: &PluginHost, receivers: Receivers) -> Result<Pipeline, StartError> {
     let Ground { config, clock, board, metrics, store, .. } = ground;
     let alerts = AlertBook::restore(store.alerts().await?, clock.now());
     let mut dispatcher = dispatcher(config);
     let unrouted = dispatcher.restore(store.dispatch().await?, &alerts, clock.now());
     for withheld in &unrouted {
-        warn!(receiver = withheld.receiver, fingerprint = %withheld.key.0, "`{}` does not hear of an alert: {}", withheld.receiver, withheld.why);
+        warn!(receiver = withheld.receiver, fingerprint = %withheld.key.0, "`{}` gets no message about an alert: {}", withheld.receiver, withheld.why);
     }
     for (silence, why) in dispatcher.silences().filter_map(|silence| Some((silence, silence.matchers.problem()?))) {
         warn!(silence = silence.id, "the silence `{}` hides nothing: {why}", silence.id);
@@ -88,7 +88,7 @@ fn dispatcher(config: &Config) -> Dispatcher {
     let routes = config.route.iter().filter_map(|route| route.route().ok()).collect();
     let receivers: Vec<String> = config.receiver.iter().map(|receiver| receiver.name.clone()).collect();
     if config.route.is_empty() && !receivers.is_empty() {
-        warn!("there are receivers but no [[route]] leads to them; nobody is told of anything");
+        warn!("there are receivers but no [[route]] leads to them; no alert is sent");
     }
     let inhibitions = config.inhibit.iter().filter_map(|inhibition| inhibition.inhibition().ok()).collect();
     let silences = config.silence.iter().filter_map(|silence| silence.silence().ok()).collect();

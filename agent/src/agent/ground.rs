@@ -1,4 +1,4 @@
-//! The common ground: what every part of the agent is built from, and what another process could hold.
+//! The values from which every part of the agent is built, and the resources that another process could hold.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::plugin::Shipped;
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// What a start needs that is not in the config file.
+/// Options of a start that are not in the config file.
 pub struct Options {
     /// This program's binary, which compiles plugins in a process of its own.
     pub compile_helper: PathBuf,
@@ -27,7 +27,7 @@ pub struct Options {
     pub shipped: Shipped,
 }
 
-/// What every part of the agent is built from.
+/// The values from which every part of the agent is built.
 pub(super) struct Ground {
     pub config: Config,
     pub clock: Clock,
@@ -37,15 +37,15 @@ pub(super) struct Ground {
     pub lifecycle: Lifecycle,
 }
 
-/// The way in: the port that the agent listens on, and the token of its own user.
+/// The listener of the agent, and the token of its own user.
 pub(super) struct Entrance {
     pub listener: TcpListener,
     pub address: SocketAddr,
-    /// None where the token could not be written: the agent still monitors.
+    /// `None` if the token could not be written. The agent still monitors.
     pub operator: Option<Secret>,
 }
 
-/// Takes the port and the data directory, which another process could hold, before any part starts.
+/// Opens the port and locks the data directory before any part starts, since another process could hold them.
 pub(super) async fn claim(config: Config, lifecycle: &Lifecycle) -> Result<(Ground, Entrance), StartError> {
     let clock = Clock::start();
     let board = Arc::new(Board::new(clock));
@@ -68,7 +68,7 @@ fn show_build(metrics: &SelfMetrics, clock: Clock) {
     metrics.set("pharos_start_timestamp_seconds", &[], clock.wall_ms() as f64 / 1_000.0);
 }
 
-/// The token by which the agent's own user changes something.
+/// The token with which the agent's own user may make changes.
 fn operator(data_dir: &Path) -> Option<Secret> {
     let prepared = http::operator::prepare(data_dir);
     prepared

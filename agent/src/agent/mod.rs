@@ -37,7 +37,7 @@ impl Agent {
         let plugins::Plugins { host, events, loader } = plugins::build(&ground, &options).await?;
         let delivery::Delivery { receivers, tester } = delivery::start(&ground, &host).await?;
         let mut servers = Servers::of(&ground.config, lifecycle);
-        servers.keep_notes(&ground.store);
+        servers.connect_notes(&ground.store);
         let flow::Flow { snapshots, desk } = flow::start(&ground, &host, events, receivers, servers.subjects()).await?;
         plugins::start(&ground, &host, loader, options.shipped).await;
         sources::start(&ground, servers, &host, snapshots);
@@ -45,12 +45,12 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Where the API listens.
+    /// The address of the API.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What the agent knows now.
+    /// The board, which has the present state of the agent.
     pub fn board(&self) -> &Arc<Board> {
         &self.board
     }

@@ -1,4 +1,4 @@
-//! The outside surface: the API, health and metrics.
+//! The HTTP interface: the API, health and metrics.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::notify::Tester;
 use crate::pipeline::Desk;
 use crate::plugin::PluginHost;
 
-/// Answers requests from now on.
+/// Starts to answer requests.
 pub(super) fn start(ground: Ground, entrance: Entrance, plugins: PluginHost, desk: Desk, tester: Tester) {
     let Entrance { listener, address, operator } = entrance;
     let exposition = Exposition::new(Arc::clone(&ground.board), plugins.clone(), Arc::clone(&ground.metrics), ground.clock);

@@ -56,8 +56,8 @@ fn loader(ground: &Ground, options: &Options, engine: wasmtime::Engine) -> Resul
     })
 }
 
-/// Refuses settings that the file and this binary show to be wrong. Anything else that is wrong costs its plugin alone, and so does a
-/// machine that is too busy to check in time: monitoring that begins late is worse.
+/// Refuses settings that the file and this binary alone show to be wrong. Any other mistake only stops its plugin. If the machine is too
+/// busy to check in time, the agent starts all the same: monitoring that begins late would be worse.
 async fn check_settings(ground: &Ground, loader: &Loader, shipped: &Shipped) -> Result<(), StartError> {
     let examination = Examination { loader, shipped, dir: &ground.config.plugins.dir };
     let examined = tokio::select! {
@@ -68,13 +68,13 @@ async fn check_settings(ground: &Ground, loader: &Loader, shipped: &Shipped) -> 
         Ok(mistakes) if mistakes.is_empty() => Ok(()),
         Ok(mistakes) => Err(StartError::Config(mistakes)),
         Err(_) => {
-            warn!("the settings of plugins were not checked within {SETTINGS_CHECK_MAX:?}; a wrong one costs its plugin alone");
+            warn!("the settings of plugins were not checked within {SETTINGS_CHECK_MAX:?}; a wrong setting only stops its plugin");
             Ok(())
         }
     }
 }
 
-/// Reads the plugins' files and goes on reading those that change.
+/// Loads the plugins' files, and loads those again that change.
 pub(super) async fn start(ground: &Ground, host: &PluginHost, loader: Loader, shipped: Shipped) {
     let Ground { config, board, lifecycle, .. } = ground;
     let mut reloader = Reloader::new(loader, host.clone(), config.plugins.clone(), shipped, Arc::clone(board));

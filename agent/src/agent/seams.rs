@@ -1,4 +1,4 @@
-//! The seams between parts that do not know each other.
+//! Connections between parts that do not use each other directly.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

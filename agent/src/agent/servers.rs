@@ -1,4 +1,4 @@
-//! Every configured server, and the databases that they are members of: read from the config, then watched or recorded.
+//! Every configured server with its database: read from the config, then monitored or recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::redis;
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// PostgreSQL cuts an application_name at 63 bytes, and the sign must not be cut off.
+/// Most bytes of the agent's name. PostgreSQL cuts an application_name after 63 bytes, and the number at its end must not be cut off.
 const AGENT_NAME_MAX: usize = 63 - "pharos ".len() - " 01234567".len();
 
 pub struct Servers {
@@ -81,8 +81,8 @@ impl Servers {
         Self { databases, postgres, redis: nodes }
     }
 
-    /// What their collectors found out is known again after a restart.
-    pub(super) fn keep_notes(&mut self, store: &Store) {
+    /// Connects the collectors with the store, so that their notes survive a restart.
+    pub(super) fn connect_notes(&mut self, store: &Store) {
         for source in &mut self.postgres {
             source.notebook = Notebook::new(store.clone(), source.id());
         }
@@ -138,8 +138,8 @@ fn watch<S: Source + 'static>(source: S, ground: &Ground, snapshots: &mpsc::Send
     lifecycle.supervise(part, task.run(lifecycle.soft().clone()));
 }
 
-/// What the sessions of this agent are called. The sign at the end tells them from those of another agent of the same name and role, which
-/// are shown like everybody's.
+/// The application name of this agent's sessions. The random number at its end distinguishes them from sessions of another agent with the
+/// same name and role, which are shown like all other sessions.
 fn application_name(agent: &str) -> String {
     let plain = agent.chars().map(|character| if character.is_ascii_graphic() || character == ' ' { character } else { '?' });
     format!("pharos {} {:08x}", plain.take(AGENT_NAME_MAX).collect::<String>(), fastrand::u32(..))

@@ -14,7 +14,7 @@ use crate::collect::database::DatabasesTask;
 use crate::lifecycle::Lifecycle;
 use crate::plugin::PluginHost;
 
-/// Starts one task per source. The flow runs dry and ends once all of them have ended.
+/// Starts one task per source. The flow ends once all of them have ended.
 pub(super) fn start(ground: &Ground, mut servers: Servers, plugins: &PluginHost, snapshots: mpsc::Sender<Snapshot>) {
     let Ground { config, clock, board, metrics, store, lifecycle } = ground;
     let databases = DatabasesTask {
@@ -43,12 +43,12 @@ pub(super) fn start(ground: &Ground, mut servers: Servers, plugins: &PluginHost,
     lifecycle.tasks().spawn(stop(lifecycle.clone(), Arc::clone(board), snapshots));
 }
 
-/// Shows on the board that the parts stop, and which part failed, then drops the last sender, so that the pipeline runs dry.
+/// Shows on the board that the parts stop, and which part failed. Then drops the last sender, so that the pipeline ends.
 async fn stop(lifecycle: Lifecycle, board: Arc<Board>, snapshots: mpsc::Sender<Snapshot>) {
     lifecycle.soft().cancelled().await;
     board.stop();
     if let Some(part) = lifecycle.failed() {
-        board.set(part.clone(), PartHealth::Failed, Some("it ended unasked".to_owned()));
+        board.set(part.clone(), PartHealth::Failed, Some("it ended unexpectedly".to_owned()));
     }
     drop(snapshots);
 }

@@ -133,7 +133,7 @@ impl Stage {
         let redis = RedisServer::start(&redis, RedisOptions::default()).await?;
         let application = Application::install(&primary, &redis).await?;
         for datname in [DATNAME, "postgres"] {
-            primary.grant_sight(datname).await?;
+            primary.grant_reads(datname).await?;
         }
         let standby = primary.start_standby("replica", Vec::new(), tasks).await?;
         let receiver = Receiver::start(Some(lines.clone()), tasks, stop).await?;

@@ -14,13 +14,13 @@ use tempfile::TempDir;
 pub enum AccountError {
     #[error("reading /etc/passwd")]
     Passwd { source: io::Error },
-    #[error("servers must not run as root, and /etc/passwd knows neither `postgres` nor `nobody`")]
+    #[error("servers must not run as root, and /etc/passwd has neither `postgres` nor `nobody`")]
     NoneFound,
     #[error("preparing {}", path.display())]
     Prepare { path: PathBuf, source: io::Error },
 }
 
-/// The account that owns the files and processes of a server: the present user, or another one where that is root.
+/// The account that owns the files and processes of a server: the present user, or another account if that user is root.
 #[derive(Debug, Clone)]
 pub struct Account {
     other: Option<Identity>,
@@ -67,7 +67,7 @@ impl Account {
         }
     }
 
-    /// A command that runs `program` as this account in `folder`, with an environment that holds nothing of ours:
+    /// A command that runs `program` as this account in `folder`, without the environment of this process:
     /// variables such as `PGPORT`, `PGSSLMODE` and `LANG` would change what a server does.
     pub fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);

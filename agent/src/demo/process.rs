@@ -1,7 +1,7 @@
 //! The processes of a server, as the operating system sees them.
 //!
-//! The working folder identifies them, since each server has its own. Parentage does not: it is lost when a parent is killed. PostgreSQL makes each child a session leader, so signalling a
-//! process group would miss them.
+//! The working folder identifies them, since each server has its own. Their parent does not: that is lost when a parent is killed.
+//! PostgreSQL makes each child a session leader, so a signal to a process group would not reach them.
 
 use std::fs;
 use std::io;
@@ -27,11 +27,11 @@ pub enum ProcessError {
     Spawn { program: PathBuf, source: io::Error },
     #[error("sending signal {signal} to process {pid}")]
     Signal { pid: u32, signal: i32, source: io::Error },
-    #[error("asking whether process {pid} ended")]
+    #[error("checking whether process {pid} ended")]
     Wait { pid: u32, source: io::Error },
     #[error("process {pid} did not stop within {FREEZE_DEADLINE:?}")]
     NotFrozen { pid: u32 },
-    #[error("process {pid} is none of this server")]
+    #[error("process {pid} does not belong to this server")]
     Foreign { pid: u32 },
     #[error("{} processes still run after {deadline:?}", survivors.len())]
     StillRunning { survivors: Vec<u32>, deadline: Duration },
@@ -110,7 +110,7 @@ impl ServerProcess {
         signal(pid, Signal::CONT)
     }
 
-    /// Asks the first process to end, thawing all first, and waits until none is left.
+    /// Thaws all processes, signals the first one to end, and waits until none is left.
     pub async fn end(&mut self, with: Signal, deadline: Duration) -> Result<(), ProcessError> {
         self.ask_to_end(with)?;
         let started = Instant::now();
@@ -141,7 +141,7 @@ impl ServerProcess {
 
     fn ask_to_end(&mut self, with: Signal) -> Result<(), ProcessError> {
         self.thaw()?;
-        // Once its end was seen, the number of the first process may belong to a stranger.
+        // Once the first process has ended, its number may belong to another program.
         if self.exit_status()?.is_none() { signal(self.pid(), with) } else { Ok(()) }
     }
 

@@ -168,7 +168,7 @@ impl Receiver {
     }
 
     /// Removes the replies for the next requests.
-    pub fn behave(&self) {
+    pub fn clear_replies(&self) {
         self.shared.script().next.clear();
     }
 
@@ -211,7 +211,7 @@ impl Shared {
     fn announce(&self, alerts: &[Alert]) {
         let Some(lines) = &self.lines else { return };
         for alert in alerts {
-            // A slow screen must not hold up a delivery; the line is lost, the delivery is not.
+            // A slow terminal must not delay a delivery. The line is lost, but not the delivery.
             let _ = lines.try_send(alert.line());
         }
     }

@@ -1,4 +1,4 @@
-//! A throw-away Redis server, which keeps nothing on disk unless its settings say so.
+//! A temporary Redis server, which stores nothing on disk unless its settings say so.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,7 +77,7 @@ impl RedisServer {
         }
     }
 
-    /// Starts again on the same folder and port, stopping first where it runs.
+    /// Starts the server again with the same folder and port. Stops it first if it runs.
     pub async fn restart(&mut self) -> Result<(), RedisServerError> {
         if self.process.is_some() {
             self.stop().await?;
@@ -85,7 +85,7 @@ impl RedisServer {
         self.launch().await
     }
 
-    /// Shuts down, thawing it first; saves where its settings ask for that.
+    /// Thaws the server and shuts it down. It saves its data if its settings say so.
     pub async fn stop(&mut self) -> Result<(), RedisServerError> {
         let process = self.process.as_mut().ok_or(RedisServerError::Stopped)?;
         process.end(Signal::TERM, STOP_DEADLINE).await?;
@@ -117,7 +117,7 @@ impl RedisServer {
         format!("redis://{HOST}:{}", self.port)
     }
 
-    /// The process id; none while the server is stopped.
+    /// The process id. `None` while the server is stopped.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(ServerProcess::pid)
     }
@@ -142,7 +142,7 @@ impl RedisServer {
         lines.extend(options.settings.iter().map(|(name, value)| format!("{name} {value}")));
         let path = self.configuration_path();
         std::fs::write(&path, lines.join("\n")).map_err(|source| RedisServerError::Write { path: path.clone(), source })?;
-        // CONFIG REWRITE, and a Sentinel that notes what it learned, write it too.
+        // CONFIG REWRITE and Sentinel write this file too.
         Ok(self.account.own(&path)?)
     }
 
@@ -150,14 +150,14 @@ impl RedisServer {
         let mut command = self.account.command(&self.program, self.folder.path());
         let path = self.log_path();
         let log = std::fs::File::create(&path).and_then(|file| Ok((file.try_clone()?, file)));
-        // Not `logfile`: what is wrong with the configuration is told before that setting counts.
+        // `logfile` is not used: mistakes in the configuration are reported before that setting is in force.
         let (stdout, stderr) = log.map_err(|source| RedisServerError::Write { path, source })?;
         command.arg(self.configuration_path()).stdout(stdout).stderr(stderr);
-        // It holds nothing that outlives it, so dropping may be rough.
+        // The server stores nothing that must survive, so it may be killed when it is dropped.
         let mut process = ServerProcess::spawn(command, self.folder.path(), Signal::KILL)?;
         let started = Instant::now();
         loop {
-            // First: whatever else answers at the port of one that ended is another server.
+            // Checked first: if the process has ended, another server may answer at its port.
             if process.exit_status()?.is_some() {
                 return Err(RedisServerError::Ended { log: self.log() });
             }

@@ -32,7 +32,7 @@ pub struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     round: Duration,
-    /// The number of rounds; none repeats for ever.
+    /// The number of rounds. `None` repeats them for ever.
     rounds: Option<u32>,
 }
 
@@ -73,23 +73,28 @@ impl Schedule {
     async fn run_round(self, begin: Instant, faults: &[Fault], lines: &mpsc::Sender<String>) {
         for (fault, slot) in faults.iter().zip(self.slots(faults.len())) {
             sleep_until(begin + slot.begin).await;
-            say(lines, format!("cause  {}: {}", fault.name(), fault.description())).await;
+            send(lines, format!("cause  {}: {}", fault.name(), fault.description())).await;
             if let Err(error) = fault.cause().await {
-                say(lines, format!("failed causing {}: {}", fault.name(), chain(&error))).await;
+                send(lines, format!("failed causing {}: {}", fault.name(), with_causes(&error))).await;
             }
             sleep_until(begin + slot.end).await;
-            // Said before it happens: healing may take longer than the agent takes to see its effect.
-            say(lines, format!("heal   {}", fault.name())).await;
-            // A step that fails leaves the demo running: its watcher sees that as well.
+            // Printed before it happens: healing may take longer than the agent needs to see its effect.
+            send(lines, format!("heal   {}", fault.name())).await;
+            // A step that fails does not end the demo; the failure is printed.
             if let Err(error) = fault.heal().await {
-                say(lines, format!("failed healing {}: {}", fault.name(), chain(&error))).await;
+                send(lines, format!("failed healing {}: {}", fault.name(), with_causes(&error))).await;
             }
         }
         sleep_until(begin + self.round).await;
     }
 }
 
-async fn say(lines: &mpsc::Sender<String>, line: String) {
-    // A reader that left wants no lines, but still the faults.
+fn with_causes(error: &dyn Error) -> String {
+    let chain = successors(Some(error), |&error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+async fn send(lines: &mpsc::Sender<String>, line: String) {
+    // If nothing reads the lines any more, the faults still run.
     let _ = lines.send(line).await;
 }

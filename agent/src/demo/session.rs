@@ -1,6 +1,6 @@
 //! Superuser and application sessions of the demo's own, over the Unix socket.
 //!
-//! The socket trusts everyone, whatever TCP asks for: fixtures and faults work the same against a server that demands
+//! The socket needs no password, even if TCP needs one. So fixtures and faults work the same with a server that demands
 //! TLS and passwords.
 
 use std::ops::{Deref, DerefMut};

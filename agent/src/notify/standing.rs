@@ -74,7 +74,7 @@ impl Standing {
         let (metric, labels) = ("pharos_notifications_oldest_timestamp_seconds", [self.receiver.as_str()]);
         match made_at_ms {
             Some(made_at_ms) => self.metrics.set(metric, &labels, made_at_ms as f64 / 1_000.0),
-            None => self.metrics.forget(metric, &labels),
+            None => self.metrics.remove(metric, &labels),
         }
     }
 

@@ -49,14 +49,14 @@ impl Unmatched {
     /// Removes the state of rules that the plugin does not have any more.
     pub fn retain_rules(&mut self, plugin: &str, rules: &[String]) {
         for dropped in self.sightings.keep(plugin, rules) {
-            self.metrics.forget(METRIC, &[plugin, &dropped]);
+            self.metrics.remove(METRIC, &[plugin, &dropped]);
         }
     }
 
     /// Removes the state of a plugin.
     pub fn remove_plugin(&mut self, plugin: &str) {
         self.sightings.forget(plugin);
-        self.metrics.forget(METRIC, &[plugin]);
+        self.metrics.remove(METRIC, &[plugin]);
     }
 
     /// Stores the sightings if [`STORE_EVERY`] has passed.

@@ -1,4 +1,4 @@
-//! Accounting of calls: each call into a plugin is permitted, measured and booked, and a plugin that fails too often is quarantined.
+//! Accounting of calls: each call into a plugin is permitted, measured and recorded. A plugin that fails too often is quarantined.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::slot::Slot;
 use super::stage::Stage;
 
 impl PluginHost {
-    /// Runs a call about a server or receiver, unless the plugin is quarantined, and books the result.
+    /// Runs a call about a server or receiver, unless the plugin is quarantined, and records the result.
     pub(super) async fn call<T>(
         &self,
         plugin: &str,
@@ -47,7 +47,7 @@ impl PluginHost {
         })
     }
 
-    /// Books what a call used and did; an offence too many quarantines the plugin or brings the generation before back.
+    /// Records the usage and the result of a call. Too many offences quarantine the plugin, or the previous generation serves again.
     async fn account(&self, plugin: &str, about: &str, generation: &Arc<Generation>, usage: Usage, err: Option<&CallError>) {
         let metrics = &self.shared.metrics;
         metrics.add("pharos_plugin_calls_total", &[plugin], 1.0);
@@ -77,12 +77,12 @@ impl PluginHost {
         let event = |kind, text: String| Some(PluginEvent { plugin: plugin.to_owned(), kind, text });
         let Some(err) = err.filter(|err| err.is_offence()) else {
             let recovered = slot.health.worked(about, now);
-            let words = if slot.health.is_failing() { "is called again after its pause" } else { "works again" };
-            return if recovered { event(PluginEventKind::Recovered, format!("`{plugin}` {words}")) } else { None };
+            let change = if slot.health.is_failing() { "is called again after its pause" } else { "works again" };
+            return if recovered { event(PluginEventKind::Recovered, format!("`{plugin}` {change}")) } else { None };
         };
         slot.totals.traps += 1;
         let last_error = self.last_error(Stage::Call, err.to_string(), err.last_words());
-        // The same crash again needs no second copy of its words in the log.
+        // The text of a repeated crash is logged only once.
         let is_known = slot.last_error.as_ref().is_some_and(|before| before.last_words == last_error.last_words);
         let wrote = if is_known { String::new() } else { and_wrote(err.last_words()) };
         slot.last_error = Some(last_error);
@@ -94,7 +94,7 @@ impl PluginHost {
         };
         if let Some(failed) = slot.roll_back(now) {
             slot.last_error =
-                Some(self.last_error(Stage::Probation, format!("the new version was taken back: it {err}"), err.last_words()));
+                Some(self.last_error(Stage::Probation, format!("the new version was rolled back: it {err}"), err.last_words()));
             return event(
                 PluginEventKind::RolledBack,
                 format!("`{plugin}` {} failed on probation ({err}); the version before serves again", &failed[..12]),

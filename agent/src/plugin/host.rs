@@ -1,4 +1,4 @@
-//! The plugin host: which plugin serves what, and every question to a plugin.
+//! The plugin host: which plugin serves under which id, and all calls into plugins.
 //!
 //! Invariant: no plugin can hang, crash, fill or spy on the agent, nor delay another plugin.
 
@@ -55,7 +55,7 @@ pub(super) struct Shared {
 }
 
 impl PluginHost {
-    /// A host without plugins. `events` takes every change of a plugin's state.
+    /// A host without plugins. `events` gets every change of a plugin's state.
     pub fn new(ticker: Ticker, clock: Clock, metrics: Arc<SelfMetrics>, events: mpsc::Sender<PluginEvent>, probation: Duration) -> Self {
         let shared = Shared { slots: Mutex::default(), turns: Turns::new(), ticker, clock, metrics, events, probation };
         Self { shared: Arc::new(shared) }
@@ -74,11 +74,11 @@ impl PluginHost {
         Some(active.generation.rules.iter().map(|rule| rule.id.clone()).collect())
     }
 
-    /// Asks one plugin, if it serves and has rules for the subject's kind.
+    /// Lets one plugin judge a snapshot. `None` if it does not serve or has no rules for the subject's kind.
     pub async fn judge_by(&self, plugin: &str, change: &Arc<Change>) -> Option<Judgement> {
         let kind = &change.snapshot.subject.kind;
         let turn = self.shared.turns.acquire(plugin, ALERT_RULE.calls_max()).await;
-        // Only now: another generation may have come meanwhile.
+        // Read after the wait, since another generation may serve by now.
         let active = self.active(plugin).filter(|active| watches(active, kind))?;
         let generation = active.generation;
         let about = change.snapshot.subject.key().to_string();

@@ -2,7 +2,8 @@
 //!
 //! | room | holds |
 //! |---|---|
-//! | [`host`] | which plugin serves what, and every question to a plugin; [`accounting`], [`publishing`] and [`status`] are its parts |
+//! | [`host`] | which plugin serves under which id, and all calls into plugins; [`accounting`], [`publishing`] and [`status`] are its parts
+//! |
 //! | [`world`] | one file per world: what its plugins import, export and may use |
 //! | [`load`] | from a file to a generation: validation, compilation, settings, grants, canaries |
 //! | [`reload`] | files that appear, change and vanish |

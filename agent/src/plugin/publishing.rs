@@ -45,8 +45,8 @@ impl PluginHost {
         self.announce(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text }).await;
     }
 
-    /// Settings that the generation in service accepts and this one ignores: a change for the worse. Another reason for the same setting is
-    /// no change.
+    /// Settings that the serving generation accepts and this one would ignore. A new reason for a setting that is ignored already does not
+    /// count.
     pub(super) fn loses_settings(&self, plugin: &str, next: &Generation) -> Option<String> {
         let slots = self.slots();
         let active = &slots.get(plugin)?.active.as_ref()?.generation;
@@ -77,16 +77,16 @@ impl PluginHost {
             "pharos_plugin_memory_max_bytes",
             "pharos_plugin_settings_ignored",
         ] {
-            self.shared.metrics.forget(gauge, &[plugin]);
+            self.shared.metrics.remove(gauge, &[plugin]);
         }
         if served {
-            let text = format!("`{plugin}` is gone; its alerts stand still");
+            let text = format!("`{plugin}` was removed; its alerts stay as they are");
             self.announce(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text }).await;
         }
     }
 
-    /// Announces a change: a log line, a metric, an event. Waits while the queue is full: a pipeline that missed this event would never judge
-    /// again with the new generation. The pipeline takes events while it polls the calls that wait here.
+    /// Announces a change: a log line, a metric, an event. Waits while the queue is full: a pipeline that missed this event would never
+    /// judge again with the new generation. The pipeline takes events while it polls the calls that wait here.
     pub(super) async fn announce(&self, event: PluginEvent) {
         // The text becomes one line, since it goes into the log, the store and answers of the API.
         let event = PluginEvent { text: text::line(&event.text, EVENT_BYTES_MAX).into_owned(), ..event };

@@ -31,7 +31,7 @@ pub struct Loaded {
     pub proven_at: Duration,
 }
 
-/// The last thing that went wrong with a plugin.
+/// The latest error of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastError {
     /// RFC 3339.

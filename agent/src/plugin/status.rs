@@ -82,7 +82,7 @@ impl PluginHost {
         for known in PluginState::ALL {
             metrics.set("pharos_plugin_state", &[plugin, known.as_str()], f64::from(u8::from(state == known)));
         }
-        metrics.forget("pharos_plugin_info", &[plugin]);
+        metrics.remove("pharos_plugin_info", &[plugin]);
         if let Some(active) = &slot.active {
             let generation = &active.generation;
             let labels = [plugin, active.world.name(), &generation.description.version, &generation.digest[..12]];

@@ -1,7 +1,7 @@
 //! The queue of log lines, and the thread that writes them.
 //!
-//! Logging never waits. A pipe without a reader, or a terminal that is gone, costs lines only. Lines without room in the queue are counted,
-//! and the count is logged as soon as lines get out again.
+//! Logging never waits. If nothing reads the output, only lines are lost. Lines without room in the queue are counted, and the count is
+//! logged as soon as lines can be written again.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::MakeWriter;
 const QUEUED_LINES_MAX: usize = 4_096;
 /// The longest queue, in bytes. Few long lines fill the memory as well as many short ones.
 const QUEUED_BYTES_MAX: usize = 1 << 20;
-/// The pause before an output that takes nothing is tried again.
+/// The pause before an output that accepts nothing is tried again.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The queue of the log; cheap to clone.
@@ -94,7 +94,7 @@ fn write(mut out: impl Write, lines: &Receiver<Vec<u8>>, state: &State) {
         drop(waiting);
         state.written.notify_all();
         if lost > 0 {
-            warn!(lines = lost, "{lost} lines of the log were lost, since nothing took them");
+            warn!(lines = lost, "{lost} lines of the log were lost, since nothing read them");
         }
     }
 }
@@ -106,7 +106,7 @@ fn write_line(out: &mut impl Write, mut line: &[u8]) -> bool {
             Ok(0) => return false,
             Ok(count) => line = &line[count..],
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            // Somebody who shares it made it so.
+            // Another process that shares the output made it non-blocking.
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => thread::sleep(BLOCKED_PAUSE),
             Err(_) => return false,
         }

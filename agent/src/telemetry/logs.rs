@@ -23,7 +23,7 @@ pub fn start(config: &LogConfig) {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // Libraries speak at `warn`: their debug lines can carry statements and addresses that are not ours to print.
+    // Libraries log from `warn` on: their debug lines can contain statements and addresses that must not be printed.
     let filter = EnvFilter::new(format!("warn,pharos={level}"));
     if LINES.get().is_some() {
         return;

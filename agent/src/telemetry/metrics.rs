@@ -36,7 +36,7 @@ impl SelfMetrics {
     }
 
     /// Removes every series of a metric whose labels start with these.
-    pub fn forget(&self, metric: &'static str, labels: &[&str]) {
+    pub fn remove(&self, metric: &'static str, labels: &[&str]) {
         if let Some(series) = self.lock().get_mut(metric) {
             series.retain(|known, _| !known.iter().zip(labels).all(|(known, label)| known == label));
         }

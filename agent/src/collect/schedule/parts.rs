@@ -51,9 +51,9 @@ impl Parts {
             info!(server, collector = id.as_str(), "`{id}` of `{server}` works again");
         }
         self.metrics.set("pharos_collect_series_folded", &[server, id.as_str()], facts.folded as f64);
-        self.set_up(id, 1.0);
-        self.metrics.forget("pharos_collect_failing", &[server, id.as_str()]);
-        self.insert_facts(id, facts, interval);
+        self.mark(id, 1.0);
+        self.metrics.remove("pharos_collect_failing", &[server, id.as_str()]);
+        self.show(id, facts, interval);
     }
 
     /// Records why a run failed.
@@ -125,7 +125,7 @@ impl Parts {
     /// Counts a failed run, and shows its reason as the only one of the part.
     fn set_failing(&self, id: PartId, reason: FailureReason) {
         self.count_failure(id, reason);
-        self.metrics.forget("pharos_collect_failing", &[&self.server, id.as_str()]);
+        self.metrics.remove("pharos_collect_failing", &[&self.server, id.as_str()]);
         self.metrics.set("pharos_collect_failing", &[&self.server, id.as_str(), reason.as_str()], 1.0);
     }
 

@@ -1,4 +1,4 @@
-//! Model types to and from WIT types. Texts of a plugin are made safe to store and show where they come in.
+//! Converts model types to WIT types and back. Texts of a plugin are made safe to store and show here.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ fn skipped(skipped: wit::Skipped) -> Skipped {
     Skipped { rule: skipped.rule, labels: labels(skipped.labels), reason }
 }
 
-/// A failure in words, its case first.
+/// A failure as text: its case, then its reason.
 pub fn failure(failure: &types::Failure) -> String {
     let (case, why) = match failure {
         types::Failure::InvalidConfig(why) => ("invalid settings", why),

@@ -1,4 +1,4 @@
-//! Handles that a guest holds of the snapshot that it judges. A handle is a capability: a guest reads only snapshots that it was given.
+//! Handles on the snapshot that a guest judges. A handle is a capability: a guest can only read snapshots that it was given.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use wasmtime::component::Resource;
 /// Snapshots and tables that one instance may hold at a time. A guest that never drops them would fill the agent's memory.
 pub const HELD_MAX: usize = 1_024;
 
-/// Stands behind the guest's `snapshot`.
+/// The host's side of the guest's `snapshot`.
 pub struct SnapshotHandle(Arc<Change>);
 
-/// Stands behind the guest's `table`.
+/// The host's side of the guest's `table`.
 pub struct TableHandle {
     change: Arc<Change>,
     name: String,

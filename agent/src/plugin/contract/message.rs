@@ -1,4 +1,4 @@
-//! A notification in the words of the contract, and a notifier's outcome in the words of the model.
+//! Converts a message to the types of the contract, and a notifier's outcome to the types of the model.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pharos_model::subject::Label;
 use super::bindings::notifier::exports::pharos::plugin::notifier as wit;
 use super::convert;
 
-/// The model's word for what a notifier returned.
+/// Converts the outcome that a notifier returned.
 pub fn delivery(outcome: wit::Outcome) -> Delivery {
     match outcome {
         wit::Outcome::Accepted(_) => Delivery::Accepted,
@@ -63,7 +63,7 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
         title: alert.title.clone(),
         detail: detail(alert),
         cause: alert.cause.clone(),
-        // What helped while it lasted may do harm afterwards: after a failover, the promotion that was advised makes a split brain.
+        // A fix may do harm once the alert has ended: after a failover, the advised promotion would make a split brain.
         fix: alert.fix.clone().filter(|_| alert.ended_at_ms.is_none()),
         runbook: alert.runbook.clone(),
         value: alert.value,
@@ -74,8 +74,7 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
     }
 }
 
-/// The contract 0.1.0 has no field for evidence, so it stands below the detail, where every notifier shows it to people. The SDK takes
-/// the two apart again.
+/// The detail with the evidence below it, since the contract 0.1.0 has no field for evidence. The SDK separates the two again.
 fn detail(alert: &MessageAlert) -> String {
     let lines = alert.evidence.iter().map(|line| format!("- {}: {}", line.name, line.value));
     let evidence: Vec<String> = std::iter::once("Evidence:".to_owned()).chain(lines).collect();
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_over_goes_out_without_what_helped_against_it() {
+    fn an_alert_that_ended_is_sent_without_its_fix() {
         let mut over = json!({
             "fingerprint": "369416c7bc23060f", "reason": "firing", "severity": "critical", "labels": [], "title": "no server takes writes",
             "detail": "", "cause": "none is a primary", "fix": "SELECT pg_promote();", "runbook": null, "value": null, "started_at_ms": 1,

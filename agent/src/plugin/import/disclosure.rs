@@ -1,4 +1,4 @@
-//! Disclosure: a plugin may learn everything of a request or a mail but the secrets in it.
+//! Disclosure: a plugin may see everything of a request or a mail except the secrets in it.
 //!
 //! A plugin names a secret and never sees its value. It also sees nothing that follows from the value, such as the host of a URL. Our own
 //! texts name the secret instead. Texts of libraries and servers are searched for the values: the error of a certificate holds the name of
@@ -6,7 +6,7 @@
 
 use url::{Url, form_urlencoded};
 
-/// Shorter values would be found in texts that have nothing to do with them.
+/// Fewest bytes of a value that is searched for. Shorter values would be found in unrelated texts.
 const FOUND_FROM_BYTES: usize = 4;
 
 /// The secrets that went into one request or mail.
@@ -29,7 +29,7 @@ impl Disclosure {
         let value = value.trim();
         if value.len() >= FOUND_FROM_BYTES && !self.hidden.iter().any(|known| known == value) {
             self.hidden.push(value.to_owned());
-            // The longest first: what is part of another one must not spoil it.
+            // The longest value is replaced first: replacing a part of it before would leave the rest visible.
             self.hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
         }
     }
@@ -39,7 +39,7 @@ impl Disclosure {
         self.hidden.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), "***"))
     }
 
-    /// A value in a body is replaced by as many signs, and by a number where it is one: what was JSON stays JSON.
+    /// Replaces each value in a body by as many `*`, or by as many `0` if it is a number. So JSON stays valid JSON.
     pub fn bytes(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         for value in &self.hidden {
             let (value, mask) = (value.as_bytes(), mask(value));
@@ -58,7 +58,7 @@ fn mask(value: &str) -> String {
     if digit { "0" } else { "*" }.repeat(value.len())
 }
 
-/// A value as it stands in the path of a URL.
+/// A value as it is encoded in the path of a URL.
 fn in_path(value: &str) -> String {
     let Ok(mut url) = Url::parse("https://host/") else { return String::new() };
     url.set_path(value);

@@ -15,9 +15,9 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use super::context::{LINE_BYTES_MAX, PluginContext};
 use crate::plugin::contract::bindings::alert_rule::pharos::plugin::log;
 
-/// Bytes that are stored of the first that a call writes. A panic has its message there.
+/// Bytes that are stored from the beginning of the text. A panic has its message there.
 const HEAD_BYTES_MAX: usize = 1_000;
-/// Bytes that are stored of the last that a call writes. A traceback has its message there.
+/// Bytes that are stored from the end of the text. A traceback has its message there.
 const TAIL_BYTES_MAX: usize = 1_000;
 /// Bytes of both together, with the mark of what was left out.
 const WORDS_BYTES_MAX: usize = HEAD_BYTES_MAX + TAIL_BYTES_MAX + 50;
@@ -36,12 +36,12 @@ struct Written {
 }
 
 impl LastWords {
-    /// Forgets the text, since another call begins.
+    /// Removes the text, since another call begins.
     pub fn clear(&self) {
         *self.written.lock() = Written::default();
     }
 
-    /// Text of several lines that is safe to show; none if the call wrote nothing.
+    /// Text of several lines that is safe to show. `None` if the call wrote nothing.
     pub fn text(&self) -> Option<String> {
         let written = self.written.lock();
         let mut bytes = written.head.clone();

@@ -1,8 +1,8 @@
 //! Compilation of plugins in a helper process, and the cache of its results.
 //!
 //! Cranelift takes hundreds of megabytes for a large plugin, which an agent beside a database must not. So a helper - the same binary,
-//! started anew - compiles under limits of its own and ends. Results are cached by the content they were made from, if there is a
-//! place that can be trusted and has room. Otherwise they serve from memory, and are made again at the next start.
+//! started again - compiles under limits of its own and ends. Results are cached under the digest of the plugin, if there is a folder
+//! that can be trusted and has room. Otherwise they serve from memory, and the next start compiles them again.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -149,7 +149,7 @@ impl Compiler {
     /// Logs once why no result is cached.
     fn report_text(&self, why: String) {
         let mut trouble = self.trouble.lock();
-        let why = format!("compiled plugins are not kept, so each start compiles them again: {why}");
+        let why = format!("compiled plugins are not cached, so each start compiles them again: {why}");
         if trouble.as_ref() != Some(&why) {
             warn!("{why}");
         }

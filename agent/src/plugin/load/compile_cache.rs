@@ -1,8 +1,8 @@
 //! Cache of machine code: compiled plugins, from one start of the agent to the next.
 //!
 //! Files here are executed. So a file counts only if no user but this one and root could have written it, and if it bears the mark of this
-//! installation. The mark is an HMAC over name and content, whose key never leaves the folder. A copy, an exchange of two names, a
-//! disk that lost some bits are all noticed. A cache that cannot be trusted or written is left alone: plugins are compiled anew then.
+//! installation. The mark is an HMAC over name and content, whose key never leaves the folder. So foreign copies, exchanged names and lost
+//! bits are all noticed. A cache that cannot be trusted or written is not used: then plugins are compiled again.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -53,7 +53,7 @@ pub struct CompileCache {
 /// A file into which code is written, before it has the name by which it is found.
 pub struct Draft {
     pub file: File,
-    /// None for one in memory.
+    /// Path of the draft. `None` if it is in memory.
     path: Option<PathBuf>,
 }
 
@@ -168,7 +168,7 @@ impl CompileCache {
         let ends = |path: &Path, ending: &str| path.extension().is_some_and(|own| own == ending);
         let code = files.iter().rev().filter(|(_, path)| ends(path, CODE)).skip(CACHED_MAX);
         for (_, path) in code {
-            debug!(path = %path.display(), "forgetting a compiled plugin");
+            debug!(path = %path.display(), "removing a compiled plugin");
             let _ = fs::remove_file(path.with_extension(MARK));
             let _ = fs::remove_file(path);
         }

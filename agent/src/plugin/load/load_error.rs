@@ -20,7 +20,7 @@ pub enum LoadError {
     Compile(#[from] CompileError),
     #[error("linking: {0}")]
     Link(String),
-    #[error("asking it what it is: it {0}")]
+    #[error("reading its description: it {0}")]
     Describe(CallError),
     #[error("it says its id is \"{said}\", but its file is named \"{file}\"; the two must be equal")]
     OtherId { said: String, file: String },

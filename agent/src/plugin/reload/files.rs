@@ -58,8 +58,8 @@ impl Files {
         self.listing.is_some()
     }
 
-    /// Remembers how a file was seen, and returns how it was seen before.
-    pub fn remember(&mut self, id: &str, seen: Seen) -> Option<Seen> {
+    /// Records the state of a file, and returns the state that was recorded before.
+    pub fn record(&mut self, id: &str, seen: Seen) -> Option<Seen> {
         self.by_id.insert(id.to_owned(), seen)
     }
 

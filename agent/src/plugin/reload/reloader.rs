@@ -167,7 +167,7 @@ impl Reloader {
             return self.unreadable(id, chain(&err)).await;
         }
         // It is read again when it changes, and not before.
-        self.files.remember(id, Seen::Read(stamp));
+        self.files.record(id, Seen::Read(stamp));
         match read {
             Ok(Ok(bytes)) => self.load(id, bytes, Origin::File).await,
             _ => self.refuse_file(id, format!("{} was not read within {DISK_MAX:?}", path.display())).await,
@@ -176,7 +176,7 @@ impl Reloader {
 
     /// Refuses a file that cannot be read. Every scan tries again, and reports again when the reason is another one.
     async fn unreadable(&mut self, id: &str, why: String) {
-        let before = self.files.remember(id, Seen::Unreadable(why.clone()));
+        let before = self.files.record(id, Seen::Unreadable(why.clone()));
         if !matches!(before, Some(Seen::Unreadable(before)) if before == why) || self.host.slots().get(id).is_some_and(|slot| slot.loading)
         {
             self.refuse_file(id, why).await;

@@ -70,7 +70,7 @@ impl CpuMeter {
         self.exceeded.store(false, Ordering::Relaxed);
     }
 
-    /// The thread begins to run the call: it may be another one than before.
+    /// Records that the thread begins to run the call. It may be another thread than before.
     fn resume(&self) {
         self.mark_ns.store(thread_cpu_ns().max(1), Ordering::Relaxed);
     }

@@ -106,7 +106,7 @@ impl Instance {
     }
 }
 
-/// Calls into the guest within a budget, and books what the call used.
+/// Calls into the guest within a budget, and records what the call used.
 async fn run<X, T>(
     store: &mut Store<InstanceState>,
     exports: &X,

@@ -127,7 +127,7 @@ impl Health {
         let is_kept_from_others = self.about.iter().any(|(other, breaker)| other != about && breaker.is_open());
         let breaker = self.about.entry(about.to_owned()).or_insert_with(|| Breaker::new(ABOUT_ONE));
         if breaker.is_probing() {
-            // A failure that was to be expected says nothing new of the rest.
+            // A failure about a subject that fails already says nothing about the other subjects.
             return Verdict::KeptFrom(breaker.open(now, jitter));
         }
         // Calls that were under way when the pause began are part of what began it.

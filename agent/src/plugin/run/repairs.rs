@@ -13,7 +13,7 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// Remembers the repairs of a report about a subject, and returns those that the report before did not need.
+    /// Records the repairs of a report about a subject, and returns those that the previous report did not need.
     pub fn begun<'a>(&self, about: &str, repairs: &'a [Repair]) -> Vec<&'a Repair> {
         let kind = |repair: &Repair| (repair.rule.clone(), repair.kind);
         let mut by_subject = self.by_subject.lock();

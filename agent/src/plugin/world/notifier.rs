@@ -75,12 +75,12 @@ impl Generation {
     }
 }
 
-/// The model's word for a call of [`Generation::deliver`].
+/// Converts the result of [`Generation::deliver`] to a delivery.
 pub fn delivery(called: Result<Outcome, CallError>) -> Delivery {
     match called {
         Ok(outcome) => message::delivery(outcome),
         Err(CallError::Refused(why)) => Delivery::Rejected { reason: UndeliveredReason::Denied, why },
-        // A call that died half way may have sent its request.
+        // A call that was stopped may already have sent its request.
         Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
         Err(CallError::Excused(why)) => Delivery::Retry { after: None, why },
         Err(err) => Delivery::Unavailable(err.to_string()),

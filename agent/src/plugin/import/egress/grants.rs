@@ -57,7 +57,7 @@ impl HostGrant {
     /// Whether exactly this address is granted, be it public or not.
     pub fn covers_address(&self, ip: IpAddr, port: u16) -> bool {
         let Self::Network { first, prefix, port: granted } = self else { return false };
-        // An address in the dress of another family is judged by what it is.
+        // An IPv4 address that is embedded in an IPv6 address is judged as IPv4.
         let ip = match ip {
             IpAddr::V6(v6) => embedded_v4(v6).map_or(ip, IpAddr::V4),
             IpAddr::V4(_) => ip,

@@ -58,7 +58,7 @@ impl EgressPolicy {
         Ok(text)
     }
 
-    /// The value of a granted secret. The plugin learns its name and no more, not even the path of its file.
+    /// The value of a granted secret. The plugin never sees the value, nor the path of its file.
     pub(super) async fn secret(&self, name: &str, disclosure: &mut Disclosure) -> Result<String, wit::EgressError> {
         let Some(source) = self.secrets.get(name) else {
             let plugin = &self.plugin;
@@ -102,8 +102,8 @@ impl EgressPolicy {
         (!granted).then(|| self.denied(&format!("the address {address} is not granted;"), &address.to_string()))
     }
 
-    /// The addresses to connect to: granted by name and public, or granted as addresses. One that is neither spoils them all, since a name
-    /// that leads inside and outside at once does so on purpose.
+    /// The addresses to connect to. Each must be public with a granted name, or granted itself. A single other address refuses them all,
+    /// since a name with both public and internal addresses is probably an attack.
     pub(super) async fn checked_addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, wit::EgressError> {
         let (url, host, shown) = (&target.url, target.host(), target.shown());
         let port = url.port_or_known_default().unwrap_or(443);

@@ -1,4 +1,4 @@
-//! Request of a plugin: from its URL to the answer, with the granted secrets in place and out of sight.
+//! Sends the request of a plugin: inserts the granted secrets, and removes them from the answer.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,7 +31,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 const TOTAL_MAX: Duration = Duration::from_secs(9);
 
 impl EgressPolicy {
-    /// Sends a request. The case of an error shows whether anything can have reached the other side. Neither error nor answer holds a secret.
+    /// Sends a request. The case of an error shows whether anything can have reached the other side. Neither error nor answer holds a
+    /// secret.
     pub async fn send(&self, request: wit::Request) -> Result<wit::Response, wit::EgressError> {
         let mut sent = false;
         let mut disclosure = Disclosure::default();

@@ -8,7 +8,7 @@ use crate::plugin::import::disclosure::Disclosure;
 /// A checked URL.
 pub struct Target {
     pub url: Url,
-    /// The secrets from which the host follows, quoted; none where the plugin wrote it.
+    /// The secrets from which the host follows, quoted. `None` if the plugin wrote the host.
     hidden_by: Option<String>,
 }
 
@@ -22,9 +22,9 @@ impl Target {
         Self { url, hidden_by }
     }
 
-    /// Notes what follows from the secrets, where the host does.
+    /// Hides the host and the path if the host follows from a secret.
     pub fn hide(&self, disclosure: &mut Disclosure) {
-        /// Shorter steps of a path are words, longer ones may be keys.
+        /// Fewest bytes of a path step that is hidden. Shorter steps are words, longer ones may be keys.
         const KEY_BYTES_MIN: usize = 16;
         if self.hidden_by.is_none() {
             return;
@@ -53,7 +53,7 @@ impl Target {
     }
 }
 
-/// The secrets in a text, quoted, in a sentence; empty where there is none.
+/// The secrets in a text as part of a sentence, each quoted. Empty if there is none.
 pub fn names(written: &[wit::Text]) -> String {
     let name = |part: &wit::Text| match part {
         wit::Text::Plain(_) => None,

@@ -37,14 +37,14 @@ pub fn compose(relay: &RelayConfig, mail: &wit::Mail, now_ms: u64) -> Result<Com
     if reachable.is_empty() {
         return Ok(Composed { sender: sender.email, recipients, bytes: Vec::new() });
     }
-    // Named here, since the library would read it back from the header, and does not read all that it writes.
+    // The envelope is set here: the library would parse it from the header, and it cannot parse every header that it writes.
     let envelope = Envelope::new(Some(sender.email.clone()), reachable).map_err(|err| MailError::Rejected(err.to_string()))?;
     let mut builder = Message::builder()
         .envelope(envelope)
         .from(sender.clone())
         .date(UNIX_EPOCH + Duration::from_millis(now_ms))
         .subject(one_line(&mail.subject))
-        // RFC 3834: so that no holiday notice answers.
+        // RFC 3834: prevents automatic replies such as holiday notices.
         .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()));
     for mailbox in mailboxes.into_iter().flatten() {
         builder = builder.to(mailbox);
@@ -95,7 +95,7 @@ fn may_be_set(name: &str) -> bool {
     (thread || own) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// A label may hold line breaks; a header that did would be two.
+/// Replaces line breaks, which labels may have. A header with a line break would become two headers.
 fn one_line(text: &str) -> String {
     let text: String = text.chars().take(HEADER_CHARS_MAX).map(|char| if char.is_control() { ' ' } else { char }).collect();
     text.trim().to_owned()

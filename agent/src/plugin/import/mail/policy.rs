@@ -20,9 +20,9 @@ use crate::config::relay::RelayConfig;
 use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{self as wit, MailError, RecipientResult};
 use crate::plugin::import::disclosure::Disclosure;
 
-/// Time that a call of the plugin has for itself beside its mail.
+/// Part of a call's wall time that is reserved for the plugin itself.
 const WALL_LEFT: Duration = Duration::from_millis(900);
-/// Time for the good-bye to a relay that took the mail. The mail is delivered, so a longer wait is of no use.
+/// Time for QUIT after the relay accepted the mail. The mail is delivered, so a longer wait is of no use.
 const GOODBYE_MAX: Duration = Duration::from_millis(300);
 
 /// Relays through which one plugin may send mail.
@@ -31,7 +31,7 @@ pub struct MailPolicy {
     plugin: String,
     granted: BTreeMap<String, RelayConfig>,
     known: BTreeSet<String>,
-    /// For one mail, whatever its relay allows.
+    /// Longest time for one mail, even if its relay allows more.
     patience: Duration,
     clock: Clock,
 }
@@ -112,7 +112,7 @@ impl MailPolicy {
     }
 }
 
-/// Sends a mail over a new connection, and leaves the connection for a good-bye.
+/// Sends a mail over a new connection, and puts the connection into `left` for QUIT.
 async fn converse(
     relay: &RelayConfig,
     credentials: Option<Credentials>,

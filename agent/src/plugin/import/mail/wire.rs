@@ -1,8 +1,8 @@
-//! Connection to a relay: bounded, and encrypted before any word that matters.
+//! Connection to a relay: bounded, and encrypted before anything secret is sent.
 //!
-//! The library alone is not safe here. When it turns to TLS it retains bytes that arrived in clear text, so that an attacker in between could
-//! slip in answers for later (STARTTLS injection). It also waits for the end of a line of any length. So the first commands are sent here,
-//! and the bytes that the library reads afterwards are counted.
+//! The library alone is not safe here. When it turns to TLS it retains bytes that arrived in clear text, so that an attacker in between
+//! could slip in answers for later (STARTTLS injection). It also waits for the end of a line of any length. So the first commands are sent
+//! here, and the bytes that the library reads afterwards are counted.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,12 +20,12 @@ use tokio::net::TcpStream;
 use crate::config::relay::{Encryption, RelayConfig};
 use crate::plugin::import::tls;
 
-/// Bytes of one reply. The library reads a reply anew with each line of it, and nothing can interrupt that.
+/// Most bytes of one reply. The library parses the whole reply again after each line, and nothing can interrupt that.
 const REPLY_BYTES_MAX: usize = 16 << 10;
-/// Lines of one reply, for the same reason.
+/// Most lines of one reply, for the same reason.
 const REPLY_LINES_MAX: usize = 100;
-/// Bytes that a relay may send in one connection. More would fill the memory.
-const SAID_BYTES_MAX: usize = 256 << 10;
+/// Most bytes that a relay may send in one connection. More would fill the memory.
+const RECEIVED_BYTES_MAX: usize = 256 << 10;
 
 /// Connects and says hello. The address may be internal: only the operator names a relay, while a URL may come from a
 /// plugin's settings.
@@ -40,7 +40,7 @@ pub async fn open(relay: &RelayConfig) -> Result<AsyncSmtpConnection, String> {
         Encryption::None => greet(Wire::new(stream, peer, Vec::new()), &hello).await,
         Encryption::Tls => greet(Wire::new(encrypted(stream).await?, peer, Vec::new()), &hello).await,
         Encryption::StartTls => {
-            let greeting = ask_for_tls(&mut stream, &hello).await?;
+            let greeting = begin_tls(&mut stream, &hello).await?;
             greet(Wire::new(encrypted(stream).await?, peer, greeting), &hello).await
         }
     };
@@ -51,7 +51,7 @@ async fn greet(wire: impl AsyncTokioStream + 'static, hello: &ClientId) -> Resul
     AsyncSmtpConnection::connect_with_transport(Box::new(wire), hello).await
 }
 
-/// RFC 5321 wants a host name, or the address in brackets from those who have none.
+/// The name in the greeting. RFC 5321 requires a host name, or the address in brackets if there is none.
 fn hello(relay: &RelayConfig, own: IpAddr) -> ClientId {
     match (&relay.hello, own) {
         (Some(name), _) => ClientId::Domain(name.clone()),
@@ -60,24 +60,24 @@ fn hello(relay: &RelayConfig, own: IpAddr) -> ClientId {
     }
 }
 
-/// The dialogue up to STARTTLS, and the greeting that began it: the library has yet to read that.
-async fn ask_for_tls(stream: &mut TcpStream, hello: &ClientId) -> Result<Vec<u8>, String> {
+/// Runs the dialogue up to STARTTLS. Returns the greeting of the relay, which the library still has to read.
+async fn begin_tls(stream: &mut TcpStream, hello: &ClientId) -> Result<Vec<u8>, String> {
     let (greeting, _) = reply(stream, "the greeting").await?;
-    let command = Ehlo::new(hello.clone()).to_string();
-    let (_, offers) = ask(stream, &command, "EHLO").await?;
+    let ehlo = Ehlo::new(hello.clone()).to_string();
+    let (_, offers) = command(stream, &ehlo, "EHLO").await?;
     if !offers.message().any(|line| line.trim().eq_ignore_ascii_case("STARTTLS")) {
         return Err(
-            "it offers no STARTTLS, so nothing was sent: either somebody took that out on the way, or it wants encryption = \"tls\" \
+            "it offers no STARTTLS, so nothing was sent: either an attacker removed that on the way, or the relay wants encryption = \"tls\" \
                     or, in clear text, \"none\""
                 .to_owned(),
         );
     }
-    ask(stream, &Starttls.to_string(), "STARTTLS").await?;
+    command(stream, &Starttls.to_string(), "STARTTLS").await?;
     Ok(greeting)
 }
 
-async fn ask(stream: &mut TcpStream, command: &str, what: &str) -> Result<(Vec<u8>, Response), String> {
-    stream.write_all(command.as_bytes()).await.map_err(|err| format!("{what}: {err}"))?;
+async fn command(stream: &mut TcpStream, text: &str, what: &str) -> Result<(Vec<u8>, Response), String> {
+    stream.write_all(text.as_bytes()).await.map_err(|err| format!("{what}: {err}"))?;
     reply(stream, what).await
 }
 
@@ -89,7 +89,7 @@ async fn reply(stream: &mut TcpStream, what: &str) -> Result<(Vec<u8>, Response)
         match stream.read(&mut chunk).await {
             Ok(0) => return Err(format!("{what}: the relay closed the connection")),
             Ok(read) => {
-                reply.follow(&chunk[..read]).map_err(|err| format!("{what}: {err}"))?;
+                reply.count(&chunk[..read]).map_err(|err| format!("{what}: {err}"))?;
                 bytes.extend_from_slice(&chunk[..read]);
             }
             Err(err) => return Err(format!("{what}: {err}")),
@@ -99,7 +99,7 @@ async fn reply(stream: &mut TcpStream, what: &str) -> Result<(Vec<u8>, Response)
         }
     };
     if end != bytes.len() {
-        return Err(format!("{what}: the relay answers what it was not asked, before encryption"));
+        return Err(format!("{what}: the relay sent a second reply to one command, before encryption"));
     }
     let text = String::from_utf8_lossy(&bytes);
     let response: Response = text.parse().map_err(|_| format!("{what}: the reply is no SMTP"))?;
@@ -116,22 +116,22 @@ struct Reply {
     lines: usize,
     /// Bytes of the current line.
     column: usize,
-    /// Whether the current line has a dash after its code, so that the reply goes on after it.
-    goes_on: bool,
+    /// Whether the current line has a dash after its code, so that the reply continues after it.
+    continues: bool,
 }
 
 impl Reply {
-    /// Takes in what arrived.
-    fn follow(&mut self, said: &[u8]) -> Result<(), ReplyTooLong> {
-        for byte in said {
+    /// Counts bytes that have arrived.
+    fn count(&mut self, arrived: &[u8]) -> Result<(), ReplyTooLong> {
+        for byte in arrived {
             self.bytes += 1;
             if self.column == 3 {
-                self.goes_on = *byte == b'-';
+                self.continues = *byte == b'-';
             }
             self.column += 1;
             if *byte == b'\n' {
-                let ends = !self.goes_on;
-                (self.lines, self.column, self.goes_on) = (self.lines + 1, 0, false);
+                let ends = !self.continues;
+                (self.lines, self.column, self.continues) = (self.lines + 1, 0, false);
                 if ends {
                     *self = Self::default();
                 }
@@ -145,7 +145,7 @@ impl Reply {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the relay says more than {REPLY_LINES_MAX} lines or {REPLY_BYTES_MAX} bytes in one reply")]
+#[error("the relay sends more than {REPLY_LINES_MAX} lines or {REPLY_BYTES_MAX} bytes in one reply")]
 struct ReplyTooLong;
 
 /// End of a reply: after the line whose code is not followed by a dash.
@@ -165,15 +165,15 @@ fn end_of_reply(bytes: &[u8]) -> Option<usize> {
 struct Wire<S> {
     stream: S,
     peer: SocketAddr,
-    /// Read before, in clear text.
+    /// The greeting, which was read before in clear text.
     greeting: Vec<u8>,
-    said_bytes: usize,
+    received_bytes: usize,
     reply: Reply,
 }
 
 impl<S> Wire<S> {
     fn new(stream: S, peer: SocketAddr, greeting: Vec<u8>) -> Self {
-        Self { stream, peer, greeting, said_bytes: 0, reply: Reply::default() }
+        Self { stream, peer, greeting, received_bytes: 0, reply: Reply::default() }
     }
 }
 
@@ -187,12 +187,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.said_bytes += buffer.filled().len() - before;
-        if let Err(err) = self.reply.follow(&buffer.filled()[before..]) {
+        self.received_bytes += buffer.filled().len() - before;
+        if let Err(err) = self.reply.count(&buffer.filled()[before..]) {
             return Poll::Ready(Err(io::Error::other(err)));
         }
-        if self.said_bytes > SAID_BYTES_MAX {
-            return Poll::Ready(Err(io::Error::other(format!("the relay said more than {SAID_BYTES_MAX} bytes"))));
+        if self.received_bytes > RECEIVED_BYTES_MAX {
+            return Poll::Ready(Err(io::Error::other(format!("the relay sent more than {RECEIVED_BYTES_MAX} bytes"))));
         }
         Poll::Ready(Ok(()))
     }
@@ -227,14 +227,14 @@ mod tests {
         let hello = b"250-relay\r\n250-SIZE 1000\r\n250 HELP\r\n";
         let mut reply = Reply::default();
         for _ in 0..1_000 {
-            reply.follow(hello).expect("each reply is short");
+            reply.count(hello).expect("each reply is short");
         }
-        assert!(Reply::default().follow(&b"220-x\r\n".repeat(REPLY_LINES_MAX)).is_ok());
-        assert!(Reply::default().follow(&b"220-x\r\n".repeat(REPLY_LINES_MAX + 1)).is_err());
-        assert!(Reply::default().follow(&vec![b'x'; REPLY_BYTES_MAX + 1]).is_err());
-        // In whatever pieces it arrives.
+        assert!(Reply::default().count(&b"220-x\r\n".repeat(REPLY_LINES_MAX)).is_ok());
+        assert!(Reply::default().count(&b"220-x\r\n".repeat(REPLY_LINES_MAX + 1)).is_err());
+        assert!(Reply::default().count(&vec![b'x'; REPLY_BYTES_MAX + 1]).is_err());
+        // The size of the pieces that arrive does not matter.
         let mut reply = Reply::default();
         let flood = b"220-\n".repeat(REPLY_LINES_MAX + 1);
-        assert!(flood.chunks(3).any(|piece| reply.follow(piece).is_err()));
+        assert!(flood.chunks(3).any(|piece| reply.count(piece).is_err()));
     }
 }
