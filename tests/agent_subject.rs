@@ -19,7 +19,7 @@ use crate::fixture::saved::open;
 use crate::fixture::zoo::{Zoo, named};
 use crate::fixture::{PATIENCE, TestAgent, item, plugin_folder, redis, redis_config, runtime_tasks, set_keys, shipped};
 
-/// `ops` hears of everything but the agent's own troubles, which go to the pager.
+/// The receiver `ops` gets all alerts except those about the agent itself, which go to the pager.
 struct Stage {
     redis: RedisServer,
     ops: Receiver,
@@ -85,7 +85,7 @@ fn plugins() -> Vec<(String, Vec<u8>)> {
 const FIRED: Count = Count { firing: 1, resolved: 0 };
 const RESOLVED: Count = Count { firing: 1, resolved: 1 };
 
-async fn heard(receiver: &Receiver, rule: &str, expected: Count) {
+async fn wait_counts(receiver: &Receiver, rule: &str, expected: Count) {
     let arrived = receiver.wait_until(PATIENCE, |received| received.count(rule) == expected).await;
     assert!(arrived, "{rule}: {:?}, not {expected:?}", receiver.received(|received| received.counts().clone()));
 }
@@ -137,16 +137,16 @@ async fn a_receiver_that_is_away_is_told_of_elsewhere_until_it_is_back() {
     stage.ops.reply_otherwise(Reply::of(StatusCode::SERVICE_UNAVAILABLE));
     stage.set_keys(6).await;
     for rule in ["receiver-failing", "notifications-late"] {
-        heard(&stage.pager, rule, FIRED).await;
+        wait_counts(&stage.pager, rule, FIRED).await;
         let receiver = stage.pager.received(|received| label_of(received, rule, "receiver"));
         assert_eq!(receiver.as_deref(), Some("ops"), "{rule}");
     }
     let alert = raised(&agent, "receiver-failing").await;
     assert!(alert["detail"].as_str().unwrap().contains("The last try: "), "{alert}");
     stage.ops.reply_otherwise(Reply::of(StatusCode::OK));
-    heard(&stage.ops, "many-keys", FIRED).await;
-    heard(&stage.pager, "receiver-failing", RESOLVED).await;
-    heard(&stage.pager, "notifications-late", RESOLVED).await;
+    wait_counts(&stage.ops, "many-keys", FIRED).await;
+    wait_counts(&stage.pager, "receiver-failing", RESOLVED).await;
+    wait_counts(&stage.pager, "notifications-late", RESOLVED).await;
     agent.stop().await;
 }
 
@@ -156,7 +156,7 @@ async fn a_refused_notification_is_a_dead_letter_and_the_receiver_is_not_failing
     let agent = stage.agent("dead-letters = { keep_firing_for = \"0\" }\nreceiver-failing = { for = \"0\" }").await;
     stage.ops.reply_next([Reply::of(StatusCode::BAD_REQUEST)]);
     stage.set_keys(6).await;
-    heard(&stage.pager, "dead-letters", RESOLVED).await;
+    wait_counts(&stage.pager, "dead-letters", RESOLVED).await;
     assert_eq!(stage.pager.received(|received| label_of(received, "dead-letters", "receiver")).as_deref(), Some("ops"));
     assert_eq!(agent.series("pharos_notifications_dead_total{receiver=\"ops\"}").await, Some(1.0));
     assert_eq!(agent.series("pharos_notifications_dead_total{receiver=\"pager\"}").await, Some(0.0));
@@ -174,12 +174,12 @@ async fn a_receiver_that_is_gone_is_said_to_be_until_the_agent_starts_anew() {
     let agent = stage.agent("").await;
     stage.ops.reply_next([Reply::of(StatusCode::GONE)]);
     stage.set_keys(6).await;
-    heard(&stage.pager, "receiver-gone", FIRED).await;
+    wait_counts(&stage.pager, "receiver-gone", FIRED).await;
     assert_eq!(stage.pager.received(|received| label_of(received, "receiver-gone", "receiver")).as_deref(), Some("ops"));
     let folder = agent.stop().await;
 
     let agent = TestAgent::start_in(folder, &stage.config(""), plugins()).await;
-    heard(&stage.pager, "receiver-gone", RESOLVED).await;
+    wait_counts(&stage.pager, "receiver-gone", RESOLVED).await;
     agent.stop().await;
 }
 
@@ -215,7 +215,7 @@ async fn a_store_that_cannot_be_written_is_said_while_it_cannot() {
     stage.set_keys(6).await;
     raised(&agent, "store-degraded").await;
     other.execute_batch("ROLLBACK").unwrap();
-    heard(&stage.pager, "store-degraded", RESOLVED).await;
+    wait_counts(&stage.pager, "store-degraded", RESOLVED).await;
     agent.stop().await;
 }
 
@@ -334,7 +334,7 @@ async fn trouble_of_a_receiver_that_every_matching_route_leads_to_is_told_to_ano
     let agent = TestAgent::start_with(&config, plugins()).await;
     all_serve(&agent).await;
     stage.set_keys(6).await;
-    heard(&stage.pager, "receiver-gone", FIRED).await;
+    wait_counts(&stage.pager, "receiver-gone", FIRED).await;
     let gone = raised(&agent, "receiver-gone").await;
     let answer = agent.json(&format!("/api/alerts/{}", gone["fingerprint"].as_str().unwrap())).await;
     let routes = answer["decision"]["routes"].as_array().unwrap();

@@ -101,12 +101,12 @@ group_interval = "0s"
     }
 }
 
-/// One that judges and one that tells.
+/// A plugin that judges, and a notifier.
 fn plugins() -> Vec<(String, Vec<u8>)> {
     shipped().into_iter().filter(|(id, _)| ["threshold", "webhook"].contains(&id.as_str())).collect()
 }
 
-async fn heard(receiver: &Receiver, rule: &str, expected: Count) {
+async fn wait_counts(receiver: &Receiver, rule: &str, expected: Count) {
     let arrived = receiver.wait_until(PATIENCE, |received| received.count(rule) == expected).await;
     assert!(arrived, "{rule}: {:?}, not {expected:?}", receiver.received(|received| received.count(rule)));
 }
@@ -140,9 +140,9 @@ async fn pending_firing_and_resolved_are_told_once_each_and_in_order() {
     stage.set_keys(6).await;
     wait_state(&agent, "blip", "pending").await;
     let firing = wait_state(&agent, "many-keys", "firing").await;
-    heard(&stage.ops, "many-keys", FIRED).await;
+    wait_counts(&stage.ops, "many-keys", FIRED).await;
     stage.set_keys(0).await;
-    heard(&stage.ops, "many-keys", RESOLVED).await;
+    wait_counts(&stage.ops, "many-keys", RESOLVED).await;
     agent.wait_json("/api/database/alerts", |answer| answer["items"].as_array().unwrap().is_empty()).await;
 
     let told = deliveries(&stage.ops);
@@ -150,7 +150,7 @@ async fn pending_firing_and_resolved_are_told_once_each_and_in_order() {
     let ids = ids(&told);
     assert_ne!(ids[0], ids[1], "each transition has an id of its own");
     assert!(told.iter().all(|delivery| delivery.alerts[0].fingerprint == firing["fingerprint"]));
-    // The receiver may have heard before the agent has its answer.
+    // The receiver may have the message before the agent has the answer.
     agent.wait_series("pharos_notifications_total{receiver=\"ops\"}", |told| told == 2.0).await;
     agent.stop().await;
 }
@@ -163,9 +163,9 @@ async fn a_receiver_that_is_away_gets_the_same_message_again() {
     stage.ops.reply_next([Reply::of(StatusCode::SERVICE_UNAVAILABLE), patience]);
     let agent = stage.agent(&Stage::rule("many-keys", 5, "warning", "0")).await;
     stage.set_keys(6).await;
-    heard(&stage.ops, "many-keys", FIRED).await;
+    wait_counts(&stage.ops, "many-keys", FIRED).await;
     stage.set_keys(0).await;
-    heard(&stage.ops, "many-keys", RESOLVED).await;
+    wait_counts(&stage.ops, "many-keys", RESOLVED).await;
 
     let told = deliveries(&stage.ops);
     assert_eq!(told.iter().map(|delivery| delivery.status.as_u16()).collect::<Vec<_>>(), [503, 429, 200, 200]);
@@ -191,9 +191,9 @@ async fn a_rejected_message_is_given_up_so_nobody_hears_of_its_end_and_the_next_
     agent.wait_series(&dropped("untold"), |count| count == 1.0).await;
     assert_eq!(deliveries(&stage.ops).len(), 1, "an end without a beginning would only puzzle");
     stage.set_keys(6).await;
-    heard(&stage.ops, "many-keys", FIRED).await;
+    wait_counts(&stage.ops, "many-keys", FIRED).await;
     stage.set_keys(0).await;
-    heard(&stage.ops, "many-keys", RESOLVED).await;
+    wait_counts(&stage.ops, "many-keys", RESOLVED).await;
     let folder = agent.stop().await;
 
     let store = open(&folder.path().join("data")).await;
@@ -216,8 +216,8 @@ async fn what_was_not_delivered_at_the_stop_is_delivered_after_the_next_start() 
 
     stage.ops.reply_otherwise(Reply::of(StatusCode::OK));
     let agent = TestAgent::start_in(folder, &stage.config(&rules), plugins()).await;
-    // It began and ended while nobody listened: that is told as a whole.
-    heard(&stage.ops, "many-keys", Count { firing: 0, resolved: 1 }).await;
+    // The alert began and ended while the receiver was away, so it is reported as a whole.
+    wait_counts(&stage.ops, "many-keys", Count { firing: 0, resolved: 1 }).await;
     let told = deliveries(&stage.ops);
     let last = told.last().unwrap();
     assert_eq!((told.iter().filter(|delivery| delivery.status == 200).count(), last.alerts.len()), (1, 1), "{last:?}");
@@ -234,10 +234,10 @@ async fn a_route_by_severity_leads_to_its_receiver_and_one_that_hangs_delays_no_
     let rules = Stage::rule("grave", 5, "critical", "0") + &Stage::rule("odd", 5, "info", "0");
     let agent = stage.agent(&rules).await;
     stage.set_keys(6).await;
-    heard(&stage.ops, "odd", FIRED).await;
+    wait_counts(&stage.ops, "odd", FIRED).await;
     stage.set_keys(0).await;
-    heard(&stage.ops, "odd", RESOLVED).await;
-    heard(&stage.pager, "grave", RESOLVED).await;
+    wait_counts(&stage.ops, "odd", RESOLVED).await;
+    wait_counts(&stage.pager, "grave", RESOLVED).await;
     assert_eq!(stage.ops.received(|received| received.counts().len()), 1, "ops hears of nothing critical");
     assert_eq!(stage.pager.received(|received| received.counts().len()), 1, "the pager hears of nothing else");
     agent.stop().await;
@@ -249,7 +249,7 @@ async fn a_restarted_agent_goes_on_with_its_alerts_and_says_nothing_twice() {
     let rules = Stage::rule("many-keys", 5, "warning", "0");
     let agent = stage.agent(&rules).await;
     stage.set_keys(6).await;
-    heard(&stage.ops, "many-keys", FIRED).await;
+    wait_counts(&stage.ops, "many-keys", FIRED).await;
     let before = wait_state(&agent, "many-keys", "firing").await;
     let folder = agent.stop().await;
 
@@ -259,7 +259,7 @@ async fn a_restarted_agent_goes_on_with_its_alerts_and_says_nothing_twice() {
     let after = agent.wait_json("/api/database/alerts", is_judged).await["items"][0].clone();
     assert_eq!((&after["fingerprint"], &after["started_at"]), (&before["fingerprint"], &before["started_at"]));
     stage.set_keys(0).await;
-    heard(&stage.ops, "many-keys", RESOLVED).await;
+    wait_counts(&stage.ops, "many-keys", RESOLVED).await;
     assert_eq!(statuses(&deliveries(&stage.ops)), ["firing", "resolved"]);
     agent.stop().await;
 }
@@ -270,11 +270,11 @@ async fn alerts_of_a_server_that_is_no_longer_configured_resolve_with_that_reaso
     let rules = Stage::rule("many-keys", 5, "warning", "0");
     let agent = stage.agent(&rules).await;
     stage.set_keys(6).await;
-    heard(&stage.ops, "many-keys", FIRED).await;
+    wait_counts(&stage.ops, "many-keys", FIRED).await;
     let folder = agent.stop().await;
 
     let agent = TestAgent::start_in(folder, &format!("{rules}{}", stage.receivers()), plugins()).await;
-    heard(&stage.ops, "many-keys", RESOLVED).await;
+    wait_counts(&stage.ops, "many-keys", RESOLVED).await;
     assert_eq!(agent.json("/api/database/alerts").await["items"].as_array().map(Vec::len), Some(0));
     let folder = agent.stop().await;
 

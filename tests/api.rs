@@ -22,7 +22,7 @@ use crate::fixture::{
 };
 
 /// One answer as it came: status, content type, body.
-async fn ask(agent: &TestAgent, request: &str, headers: &str) -> (u16, String, String) {
+async fn send_raw(agent: &TestAgent, request: &str, headers: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(agent.agent.address()).await.unwrap();
     let request = format!("{request} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -35,7 +35,7 @@ async fn ask(agent: &TestAgent, request: &str, headers: &str) -> (u16, String, S
 }
 
 async fn error(agent: &TestAgent, path: &str) -> (u16, Value) {
-    let (status, content_type, body) = ask(agent, &format!("GET {path}"), "").await;
+    let (status, content_type, body) = send_raw(agent, &format!("GET {path}"), "").await;
     assert_eq!(content_type, "application/json", "{path}");
     (status, serde_json::from_str::<Value>(&body).unwrap()["error"].take())
 }
@@ -80,7 +80,7 @@ async fn answers_have_the_promised_shapes() {
     let ready = agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
     assert_eq!(keys(&ready), ["failed", "items", "ready", "waiting_for"]);
     assert_eq!((&ready["waiting_for"], &ready["failed"]), (&json!([]), &json!([])));
-    assert_eq!(ask(&agent, "GET /healthz", "").await, (200, "application/json".to_owned(), r#"{"status":"alive"}"#.to_owned()));
+    assert_eq!(send_raw(&agent, "GET /healthz", "").await, (200, "application/json".to_owned(), r#"{"status":"alive"}"#.to_owned()));
 
     // Facts of each server.
     let has_statements =
@@ -257,9 +257,9 @@ async fn series_have_the_labels_of_the_catalogue_and_both_formats_say_the_same()
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 
-    let (_, content_type, text) = ask(&agent, "GET /metrics", "").await;
+    let (_, content_type, text) = send_raw(&agent, "GET /metrics", "").await;
     assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
-    let (_, content_type, open) = ask(&agent, "GET /metrics", "accept: application/openmetrics-text; version=1.0.0\r\n").await;
+    let (_, content_type, open) = send_raw(&agent, "GET /metrics", "accept: application/openmetrics-text; version=1.0.0\r\n").await;
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(open.ends_with("\n# EOF\n"));
     let count = |text: &str| {
@@ -289,7 +289,7 @@ async fn errors_are_json_with_a_way_out() {
     assert_eq!(error(&agent, "/api/database/slow-queries?limit=-1").await.0, 400);
     let (status, body) = error(&agent, "/nowhere").await;
     assert_eq!((status, &body["code"]), (404, &json!("not_found")));
-    let (status, content_type, body) = ask(
+    let (status, content_type, body) = send_raw(
         &agent,
         "POST /api/plugins",
         &format!("content-type: application/json\r\ncontent-length: 0\r\nauthorization: {}\r\n", agent.operator()),
@@ -302,7 +302,7 @@ async fn errors_are_json_with_a_way_out() {
     let part = item(&ready, "name", "postgres 127.0.0.1:1").unwrap();
     assert_eq!(part["state"], "degraded");
     assert!(part["cause"].as_str().unwrap().contains("cannot reach the server"), "{part}");
-    let (status, _, _) = ask(&agent, "GET /readyz", "").await;
+    let (status, _, _) = send_raw(&agent, "GET /readyz", "").await;
     assert_eq!(status, 200);
     agent.stop().await;
 }

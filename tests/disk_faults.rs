@@ -123,13 +123,13 @@ async fn through_a_failing_disk(order: &str, said: &str) {
     let data = tempfile::tempdir().unwrap();
     let mut stage = Stage::set_on(data.path(), &disk).await;
     stage.raise(3).await;
-    disk.obey(order);
+    disk.set_fault(order);
     for alerts in [6, 9, 12] {
         stage.raise(alerts).await;
     }
     let status = crate::fixture::get(stage.victim.port, "/api/services/status", &[]).await.1;
     assert!(status.contains(said), "{status}");
-    disk.obey("nothing");
+    disk.set_fault("nothing");
     set_keys(&mut stage.keys, 0).await;
     stage.victim.wait_calm().await;
     until("the store is well", async || {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use pharos::demo::receiver::{Count, Received, Receiver};
 
-use crate::durability::say;
+use crate::durability::print_line;
 use crate::fixture::zoo::named;
 use crate::fixture::zoo_program::ZooProgram;
 use crate::fixture::{PATIENCE, receiver_config, runtime_tasks, shipped};
@@ -17,8 +17,8 @@ const TOGETHER_MAX: usize = 200;
 /// The memory of the whole program, a debug build with all its plugins.
 const RESIDENT_BYTES_MAX: u64 = 700 << 20;
 
-/// Whether all of them were told so often.
-fn told(received: &Received, expected: Count) -> bool {
+/// Whether all alerts together arrived this often.
+fn have_arrived(received: &Received, expected: Count) -> bool {
     let all: Vec<Count> = (0..10).map(|rule| received.count(&format!("rule-{rule}"))).collect();
     all.iter().map(|count| count.firing).sum::<usize>() == expected.firing
         && all.iter().map(|count| count.resolved).sum::<usize>() == expected.resolved
@@ -35,17 +35,17 @@ async fn ten_thousand_alerts_at_once_are_told_and_resolve() {
     let crowd = named("crowd", &format!("rules=many:10; finds=; armed=spread:{ALERTS}"));
     let program = ZooProgram::start(&config, vec![crowd, webhook]).await;
     program.wait_ready().await;
-    let hears = async |expected: Count| {
-        let told = tokio::select! {
-            told = receiver.wait_until(PATIENCE, |received| told(received, expected)) => told,
+    let wait_counts = async |expected: Count| {
+        let arrived = tokio::select! {
+            arrived = receiver.wait_until(PATIENCE, |received| have_arrived(received, expected)) => arrived,
             () = program.stays_ready() => false,
         };
-        assert!(told, "{expected:?}, but {:?}\n{}", receiver.received(|received| received.counts().clone()), program.log());
+        assert!(arrived, "{expected:?}, but {:?}\n{}", receiver.received(|received| received.counts().clone()), program.log());
     };
     program.arm().await;
-    hears(Count { firing: ALERTS, resolved: 0 }).await;
+    wait_counts(Count { firing: ALERTS, resolved: 0 }).await;
     program.disarm().await;
-    hears(Count { firing: ALERTS, resolved: ALERTS }).await;
+    wait_counts(Count { firing: ALERTS, resolved: ALERTS }).await;
     program.wait_json("/api/alerts", |alerts| alerts["items"].as_array().unwrap().is_empty()).await;
 
     receiver.received(|received| {
@@ -57,7 +57,7 @@ async fn ten_thousand_alerts_at_once_are_told_and_resolve() {
     });
     let resident = program.resident_peak_bytes();
     assert!(resident < RESIDENT_BYTES_MAX, "it took {} MiB", resident >> 20);
-    say(&format!("{ALERTS} alerts at once: at most {} MiB of memory", resident >> 20));
+    print_line(&format!("{ALERTS} alerts at once: at most {} MiB of memory", resident >> 20));
     program.kill().await;
     stop.cancel();
 }

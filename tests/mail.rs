@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::delivery::{Notifier, again, message};
 use crate::fixture::guests::{Build, guest_of};
-use crate::fixture::smtp::{Act, Mode, ScriptedSmtp, SmtpServer};
+use crate::fixture::smtp::{Action, Mode, ScriptedSmtp, SmtpServer};
 use crate::fixture::wait::{fitting, until};
 use crate::fixture::{TestAgent, redis, redis_config, runtime_tasks, set_keys};
 
@@ -39,7 +39,7 @@ fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
 }
 
 /// Delivers once through a relay with this script, in clear text and with short patience.
-async fn deliver_scripted(script: impl Fn(usize, &str) -> Option<Act> + Send + Sync + 'static) -> (Delivery, ScriptedSmtp) {
+async fn deliver_scripted(script: impl Fn(usize, &str) -> Option<Action> + Send + Sync + 'static) -> (Delivery, ScriptedSmtp) {
     let server = ScriptedSmtp::start(script).await;
     let patience = "encryption = \"none\"\nconnect_timeout = \"1s\"\ntimeout = \"3s\"";
     let email = Notifier::load("email", &relay_config(server.port(), patience)).await.unwrap();
@@ -168,8 +168,9 @@ async fn who_refuses_keeps_nobody_else_from_getting_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_round_gets_the_same_mail_and_the_others_are_not_asked_again() {
-    let script =
-        |connection: usize, said: &str| (connection == 0 && said.starts_with("RCPT TO:<slow")).then_some(Act::Say("451 greylisted"));
+    let script = |connection: usize, command: &str| {
+        (connection == 0 && command.starts_with("RCPT TO:<slow")).then_some(Action::Reply("451 greylisted"))
+    };
     let server = ScriptedSmtp::start(script).await;
     let email = Notifier::load("email", &relay_config(server.port(), "encryption = \"none\"")).await.unwrap();
     let settings = to(&["dba@example.com", "slow@example.com"]);
@@ -177,90 +178,91 @@ async fn who_comes_round_gets_the_same_mail_and_the_others_are_not_asked_again()
     let first = email.deliver(&settings, &told).await;
     assert!(matches!(first, Delivery::Ambiguous(_)), "{first:?}");
     assert_eq!(email.deliver(&settings, &again(&told)).await, Delivery::Accepted);
-    let heard = server.heard();
-    let asked = |connection| heard.commands.iter().filter(move |(number, said)| *number == connection && said.starts_with("RCPT")).count();
-    assert_eq!((asked(0), asked(1), heard.contents.len()), (2, 1, 2), "{heard:?}");
-    assert!(heard.contents.iter().all(|content| content.contains("Message-ID: <ops-1@db-watch-1>")), "{heard:?}");
+    let received = server.received();
+    let asked =
+        |connection| received.commands.iter().filter(move |(number, command)| *number == connection && command.starts_with("RCPT")).count();
+    assert_eq!((asked(0), asked(1), received.contents.len()), (2, 1, 2), "{received:?}");
+    assert!(received.contents.iter().all(|content| content.contains("Message-ID: <ops-1@db-watch-1>")), "{received:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_answer_of_a_relay_has_its_meaning() {
     let mut told = String::new();
-    let cases: &[(&str, &str, Act)] = &[
-        ("greeting", "greeting", Act::Say("421 too busy")),
-        ("greeting", "greeting", Act::Say("554 no service for you")),
-        ("greeting", "greeting", Act::Say("HTTP/1.1 400 Bad Request")),
-        ("greeting", "greeting", Act::Close),
-        ("greeting", "greeting", Act::Flood),
-        ("greeting", "greeting", Act::FloodLines),
-        ("sender", "MAIL", Act::Say("421 shutting down")),
-        ("sender", "MAIL", Act::Say("451 not now")),
-        ("sender", "MAIL", Act::Say("530 log in first")),
-        ("sender", "MAIL", Act::Say("550 not from you")),
-        ("sender", "MAIL", Act::Close),
-        ("recipient", "RCPT", Act::Say("421 shutting down")),
-        ("recipient", "RCPT", Act::Say("450 later")),
-        ("recipient", "RCPT", Act::Say("550 unknown")),
-        ("recipient", "RCPT", Act::Close),
-        ("announcing", "DATA", Act::Say("451 not now")),
-        ("announcing", "DATA", Act::Say("554 never")),
-        ("announcing", "DATA", Act::Close),
-        ("content", "content", Act::Say("451 disk full")),
-        ("content", "content", Act::Say("552 too long")),
-        ("content", "content", Act::Close),
-        ("good-bye", "QUIT", Act::Close),
-        ("good-bye", "QUIT", Act::Say("500 what?")),
+    let cases: &[(&str, &str, Action)] = &[
+        ("greeting", "greeting", Action::Reply("421 too busy")),
+        ("greeting", "greeting", Action::Reply("554 no service for you")),
+        ("greeting", "greeting", Action::Reply("HTTP/1.1 400 Bad Request")),
+        ("greeting", "greeting", Action::Close),
+        ("greeting", "greeting", Action::Flood),
+        ("greeting", "greeting", Action::FloodLines),
+        ("sender", "MAIL", Action::Reply("421 shutting down")),
+        ("sender", "MAIL", Action::Reply("451 not now")),
+        ("sender", "MAIL", Action::Reply("530 log in first")),
+        ("sender", "MAIL", Action::Reply("550 not from you")),
+        ("sender", "MAIL", Action::Close),
+        ("recipient", "RCPT", Action::Reply("421 shutting down")),
+        ("recipient", "RCPT", Action::Reply("450 later")),
+        ("recipient", "RCPT", Action::Reply("550 unknown")),
+        ("recipient", "RCPT", Action::Close),
+        ("announcing", "DATA", Action::Reply("451 not now")),
+        ("announcing", "DATA", Action::Reply("554 never")),
+        ("announcing", "DATA", Action::Close),
+        ("content", "content", Action::Reply("451 disk full")),
+        ("content", "content", Action::Reply("552 too long")),
+        ("content", "content", Action::Close),
+        ("good-bye", "QUIT", Action::Close),
+        ("good-bye", "QUIT", Action::Reply("500 what?")),
     ];
     for (stage, wanted, act) in cases {
         let (wanted, act) = ((*wanted).to_owned(), *act);
-        let (delivery, _) = deliver_scripted(move |_, said| said.starts_with(&wanted).then_some(act)).await;
+        let (delivery, _) = deliver_scripted(move |_, command| command.starts_with(&wanted).then_some(act)).await;
         told += &format!("{stage} {act:?}: {delivery:?}\n");
     }
     expect![[r#"
-        greeting Say("421 too busy"): Retry { after: None, why: "relay \"office\": connecting: saying hello: transient error (421): too busy" }
-        greeting Say("554 no service for you"): Retry { after: None, why: "relay \"office\": connecting: saying hello: permanent error (554): no service for you" }
-        greeting Say("HTTP/1.1 400 Bad Request"): Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: error Tag at: HTTP/1.1 400 Bad Request  " }
+        greeting Reply("421 too busy"): Retry { after: None, why: "relay \"office\": connecting: saying hello: transient error (421): too busy" }
+        greeting Reply("554 no service for you"): Retry { after: None, why: "relay \"office\": connecting: saying hello: permanent error (554): no service for you" }
+        greeting Reply("HTTP/1.1 400 Bad Request"): Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: error Tag at: HTTP/1.1 400 Bad Request  " }
         greeting Close: Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: incomplete response" }
         greeting Flood: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay sends more than 100 lines or 16384 bytes in one reply" }
         greeting FloodLines: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay sends more than 100 lines or 16384 bytes in one reply" }
-        sender Say("421 shutting down"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (421): shutting down" }
-        sender Say("451 not now"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (451): not now" }
-        sender Say("530 log in first"): Unauthorised("relay \"office\": naming the sender: permanent error (530): log in first")
-        sender Say("550 not from you"): Rejected { reason: Rejected, why: "dba@example.com: relay \"office\": naming the sender: permanent error (550): not from you" }
+        sender Reply("421 shutting down"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (421): shutting down" }
+        sender Reply("451 not now"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (451): not now" }
+        sender Reply("530 log in first"): Unauthorised("relay \"office\": naming the sender: permanent error (530): log in first")
+        sender Reply("550 not from you"): Rejected { reason: Rejected, why: "dba@example.com: relay \"office\": naming the sender: permanent error (550): not from you" }
         sender Close: Retry { after: None, why: "relay \"office\": naming the sender: response error: incomplete response" }
-        recipient Say("421 shutting down"): Retry { after: None, why: "relay \"office\": naming recipients: transient error (421): shutting down" }
-        recipient Say("450 later"): Retry { after: None, why: "dba@example.com: transient error (450): later" }
-        recipient Say("550 unknown"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (550): unknown" }
+        recipient Reply("421 shutting down"): Retry { after: None, why: "relay \"office\": naming recipients: transient error (421): shutting down" }
+        recipient Reply("450 later"): Retry { after: None, why: "dba@example.com: transient error (450): later" }
+        recipient Reply("550 unknown"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (550): unknown" }
         recipient Close: Retry { after: None, why: "relay \"office\": naming recipients: response error: incomplete response" }
-        announcing Say("451 not now"): Retry { after: None, why: "dba@example.com: transient error (451): not now" }
-        announcing Say("554 never"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (554): never" }
+        announcing Reply("451 not now"): Retry { after: None, why: "dba@example.com: transient error (451): not now" }
+        announcing Reply("554 never"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (554): never" }
         announcing Close: Retry { after: None, why: "relay \"office\": announcing the mail: response error: incomplete response" }
-        content Say("451 disk full"): Retry { after: None, why: "dba@example.com: handing the mail over: transient error (451): disk full" }
-        content Say("552 too long"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (552): too long" }
+        content Reply("451 disk full"): Retry { after: None, why: "dba@example.com: handing the mail over: transient error (451): disk full" }
+        content Reply("552 too long"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (552): too long" }
         content Close: Ambiguous("relay \"office\": handing the mail over: response error: incomplete response")
         good-bye Close: Accepted
-        good-bye Say("500 what?"): Accepted
+        good-bye Reply("500 what?"): Accepted
     "#]].assert_eq(&told);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_falls_silent_is_left_and_only_what_it_may_have_is_ambiguous() {
     for silent in ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content"] {
-        let (delivery, server) = deliver_scripted(move |_, said| said.starts_with(silent).then_some(Act::Hang)).await;
+        let (delivery, server) = deliver_scripted(move |_, command| command.starts_with(silent).then_some(Action::Hang)).await;
         match &delivery {
             Delivery::Ambiguous(why) if silent == "content" => assert!(why.contains("no answer within"), "{why}"),
             Delivery::Retry { why, .. } if silent != "content" => assert!(why.contains("within"), "{why}"),
             other => panic!("{silent}: {other:?}"),
         }
-        assert_eq!(server.heard().contents.len(), usize::from(silent == "content"));
+        assert_eq!(server.received().contents.len(), usize::from(silent == "content"));
     }
-    let (delivery, _) = deliver_scripted(|_, said| (said == "QUIT").then_some(Act::Hang)).await;
+    let (delivery, _) = deliver_scripted(|_, command| (command == "QUIT").then_some(Action::Hang)).await;
     assert_eq!(delivery, Delivery::Accepted, "good-byes are not waited for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_lost_after_its_last_dot_comes_again_under_its_id() {
-    let script = |connection: usize, said: &str| (connection == 0 && said == "content").then_some(Act::Close);
+    let script = |connection: usize, command: &str| (connection == 0 && command == "content").then_some(Action::Close);
     let server = ScriptedSmtp::start(script).await;
     let email = Notifier::load("email", &relay_config(server.port(), "encryption = \"none\"")).await.unwrap();
     let told = message("ops/1");
@@ -268,7 +270,7 @@ async fn what_was_lost_after_its_last_dot_comes_again_under_its_id() {
     assert!(matches!(lost, Delivery::Ambiguous(_)), "{lost:?}");
     assert_eq!(email.deliver(&to(&["dba@example.com"]), &again(&told)).await, Delivery::Accepted);
     let ids: Vec<String> = server
-        .heard()
+        .received()
         .contents
         .iter()
         .map(|content| content.lines().find(|line| line.starts_with("Message-ID")).unwrap().to_owned())
@@ -278,21 +280,21 @@ async fn what_was_lost_after_its_last_dot_comes_again_under_its_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_said_to_a_relay_whose_encryption_somebody_took_away() {
-    type Script = fn(usize, &str) -> Option<Act>;
+    type Script = fn(usize, &str) -> Option<Action>;
     let cases: [(Script, &str); 4] = [
         (|_, _| None, "it offers no STARTTLS, so nothing was sent"),
-        (|_, said| said.starts_with("EHLO").then_some(Act::Say("250-x\r\n250 STARTTLS-NOT")), "it offers no STARTTLS"),
+        (|_, command| command.starts_with("EHLO").then_some(Action::Reply("250-x\r\n250 STARTTLS-NOT")), "it offers no STARTTLS"),
         (
-            |_, said| match said {
-                "STARTTLS" => Some(Act::Say("454 not available")),
-                said => said.starts_with("EHLO").then_some(Act::Say("250-x\r\n250 STARTTLS")),
+            |_, command| match command {
+                "STARTTLS" => Some(Action::Reply("454 not available")),
+                command => command.starts_with("EHLO").then_some(Action::Reply("250-x\r\n250 STARTTLS")),
             },
             "STARTTLS: 454 not available",
         ),
         (
-            |_, said| match said {
-                "STARTTLS" => Some(Act::Say("220 go on\r\n250 slipped in")),
-                said => said.starts_with("EHLO").then_some(Act::Say("250-x\r\n250 STARTTLS")),
+            |_, command| match command {
+                "STARTTLS" => Some(Action::Reply("220 go on\r\n250 slipped in")),
+                command => command.starts_with("EHLO").then_some(Action::Reply("250-x\r\n250 STARTTLS")),
             },
             "the relay sent a second reply to one command, before encryption",
         ),
@@ -303,8 +305,8 @@ async fn nothing_is_said_to_a_relay_whose_encryption_somebody_took_away() {
         let delivery = email.deliver(&to(&["dba@example.com"]), &message("1")).await;
         let Delivery::Retry { why, .. } = &delivery else { panic!("{delivery:?}") };
         assert!(why.contains(expected), "expected `{expected}`, got `{why}`");
-        let heard = server.heard();
-        assert!(heard.commands.iter().all(|(_, said)| said.starts_with("EHLO") || said == "STARTTLS"), "{heard:?}");
+        let received = server.received();
+        assert!(received.commands.iter().all(|(_, command)| command.starts_with("EHLO") || command == "STARTTLS"), "{received:?}");
     }
 }
 
@@ -337,17 +339,17 @@ async fn a_plugin_cannot_write_what_is_the_hosts_to_write() {
         relay_section(server.port(), "encryption = \"none\"")
     );
     let probe = Notifier::load_bytes("probe", &guest_of(Build::Notifier, "id=probe"), &config).await.unwrap();
-    let said = async |settings: Value| match probe.deliver(&settings, &message("1")).await {
+    let refusal = async |settings: Value| match probe.deliver(&settings, &message("1")).await {
         Delivery::Rejected { why, .. } => why,
         other => panic!("{other:?}"),
     };
     for header in ["Bcc: x@example.com", "From: x@example.com", "Subject: x", "X-A\r\nBcc: y: z", "Auto-Submitted: no", "Content-Type: x"] {
-        let why = said(json!({ "relay": "office", "to": ["dba@example.com"], "headers": [header] })).await;
+        let why = refusal(json!({ "relay": "office", "to": ["dba@example.com"], "headers": [header] })).await;
         assert!(why.contains("Denied") && why.contains("is not a plugin's to set"), "{header:?}: {why}");
     }
     assert_eq!(server.mails(), Vec::<Value>::new());
     let recipients = ["dba@example.com", "x", "a@b\r\nRCPT TO:<c@example.com>", "jürgen@example.com", "\"a b\"@example.com"];
-    let why = said(json!({ "relay": "office", "to": recipients, "headers": ["X-Label: a\r\nBcc: b@example.com"] })).await;
+    let why = refusal(json!({ "relay": "office", "to": recipients, "headers": ["X-Label: a\r\nBcc: b@example.com"] })).await;
     let results: Vec<&str> = why.split("RecipientResult::").skip(1).map(|result| &result[..8]).collect();
     assert_eq!(results, ["Accepted", "Rejected", "Rejected", "Rejected", "Accepted"], "{why}");
     let mails = server.mails();
@@ -357,7 +359,7 @@ async fn a_plugin_cannot_write_what_is_the_hosts_to_write() {
     assert_eq!(mails[0]["addresses"][0], json!(["The Zoo", "dba@example.com"]));
     assert!(mails[0]["headers"].as_array().unwrap().iter().all(|header| header[0] != "Bcc"), "{:#}", mails[0]);
     assert_eq!(mails[0]["parts"][0]["text"].as_str().unwrap().trim_end().replace("\r\n", "\n"), "text\n.\nQUIT", "dots are stuffed");
-    let nobody = said(json!({ "relay": "office", "to": [] })).await;
+    let nobody = refusal(json!({ "relay": "office", "to": [] })).await;
     assert!(nobody.contains("a mail has 1 to 100 recipients, this one has 0"), "{nobody}");
 }
 

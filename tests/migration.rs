@@ -180,7 +180,7 @@ async fn an_upgrade_that_dies_at_any_of_its_writes_loses_nothing() {
     let disk = FailingDisk::build();
     let mut found = Vec::new();
     loop {
-        disk.obey(&format!("kill {}", found.len() + 1));
+        disk.set_fault(&format!("kill {}", found.len() + 1));
         let agent = upgrade.start(disk.environment());
         let (_, log) = agent.end_or("listening on http://").await;
         let survived = log.iter().any(|line| line.contains("listening on http://"));

@@ -77,7 +77,7 @@ impl Watching {
     }
 
     /// Status, media type and body of an answer.
-    async fn ask(&self, method: &str, path: &str, headers: Headers<'_>, body: &str) -> (u16, String, String) {
+    async fn send(&self, method: &str, path: &str, headers: Headers<'_>, body: &str) -> (u16, String, String) {
         let mut request = Request::builder().method(method.to_ascii_uppercase().as_str()).uri(path);
         let has_host = headers.iter().any(|(name, _)| *name == "host");
         for (name, value) in headers.iter().copied().chain((!has_host).then_some(("host", "127.0.0.1"))) {
@@ -160,7 +160,7 @@ async fn every_route_is_documented_and_answers_as_documented() {
     let document = Document(watching.agent.json("/api/openapi.json").await);
     assert_eq!(document.0["openapi"], "3.1.0");
     let (_, _, silence) =
-        watching.ask("post", "/api/silences", &[operator, json], r#"{"matchers":["rule=y"],"duration":"1h","comment":"c"}"#).await;
+        watching.send("post", "/api/silences", &[operator, json], r#"{"matchers":["rule=y"],"duration":"1h","comment":"c"}"#).await;
     let silence = serde_json::from_str::<Value>(&silence).unwrap()["id"].as_str().unwrap().to_owned();
 
     let accepted = accepted(&watching.fingerprint, &silence);
@@ -170,7 +170,7 @@ async fn every_route_is_documented_and_answers_as_documented() {
     let mut wrong = Vec::new();
     for (method, path, url, body) in &accepted {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = watching.ask(method, url, &[operator, json], &body).await;
+        let answer = watching.send(method, url, &[operator, json], &body).await;
         if !(200..300).contains(&answer.0) {
             wrong.push(format!("{method} {url}: {} {}", answer.0, answer.2));
         }
@@ -190,11 +190,11 @@ async fn every_route_is_documented_and_answers_as_documented() {
             (&unreadable, &[operator, json], &body),
         ];
         for (url, headers, body) in mistakes {
-            let answer = watching.ask(method, url, headers, body).await;
+            let answer = watching.send(method, url, headers, body).await;
             wrong.extend(document.objection(method, path, &answer));
         }
         for other in METHODS.iter().filter(|other| !asked.contains(&(**other, *path))) {
-            let (status, media, body) = watching.ask(other, url, &[operator, json], "{}").await;
+            let (status, media, body) = watching.send(other, url, &[operator, json], "{}").await;
             if (status, media.as_str()) != (405, "application/json") {
                 wrong.push(format!("{other} {url} is not documented, and answers {status}: {body}"));
             }
@@ -244,7 +244,7 @@ async fn pages_of_a_list_are_the_list() {
     }
     let operator = watching.agent.operator();
     let refused = async |path: &str| {
-        let (status, _, body) = watching.ask("get", path, &[("authorization", operator.as_str())], "").await;
+        let (status, _, body) = watching.send("get", path, &[("authorization", operator.as_str())], "").await;
         let error = serde_json::from_str::<Value>(&body).unwrap()["error"].take();
         (status, error["hint"].as_str().unwrap_or_default().to_owned())
     };

@@ -101,8 +101,8 @@ fn put_with(file: &Path, id: &str, mode: u32) {
     std::fs::rename(draft, file).unwrap();
 }
 
-/// Waits until a plugin is in this state and its last error has this in it.
-async fn says(zoo: &Zoo, id: &str, state: &str, expected: &str) {
+/// Waits until a plugin is in this state and its last error contains this text.
+async fn wait_error(zoo: &Zoo, id: &str, state: &str, expected: &str) {
     let fits = |plugin: &Value| {
         plugin["state"] == state && plugin["last_error"]["message"].as_str().is_some_and(|message| message.contains(expected))
     };
@@ -126,16 +126,16 @@ async fn what_every_user_may_write_is_not_loaded() {
     let cure = |path: &Path| format!("run `chmod o-w {}`", path.display());
     put_with(&zoo.file("open"), "open", 0o666);
     put_with(&zoo.file("inside"), "inside", 0o646);
-    says(&zoo, "open", "failed", &cure(&zoo.file("open"))).await;
-    says(&zoo, "inside", "serving", &cure(&zoo.file("inside"))).await;
+    wait_error(&zoo, "open", "failed", &cure(&zoo.file("open"))).await;
+    wait_error(&zoo, "inside", "serving", &cure(&zoo.file("inside"))).await;
     assert_eq!(zoo.agent.plugin("inside").await["source"], "embedded");
     let elsewhere = tempfile::tempdir().unwrap();
     put_with(&elsewhere.path().join("linked.wasm"), "linked", 0o644);
     permit(elsewhere.path(), 0o1777);
     symlink(elsewhere.path().join("linked.wasm"), zoo.file("linked")).unwrap();
-    says(&zoo, "linked", "failed", &cure(elsewhere.path())).await;
+    wait_error(&zoo, "linked", "failed", &cure(elsewhere.path())).await;
     permit(&zoo.file("steady"), 0o666);
-    says(&zoo, "steady", "serving", &cure(&zoo.file("steady"))).await;
+    wait_error(&zoo, "steady", "serving", &cure(&zoo.file("steady"))).await;
 
     for file in ["open", "inside", "steady"] {
         permit(&zoo.file(file), 0o644);
@@ -148,8 +148,8 @@ async fn what_every_user_may_write_is_not_loaded() {
     for mode in [0o777, 0o1777] {
         permit(&folder, mode);
         zoo.put("late", &guest("id=late"));
-        says(&zoo, "late", "failed", &cure(&folder)).await;
-        says(&zoo, "steady", "serving", &cure(&folder)).await;
+        wait_error(&zoo, "late", "failed", &cure(&folder)).await;
+        wait_error(&zoo, "steady", "serving", &cure(&folder)).await;
         std::fs::remove_file(zoo.file("late")).unwrap();
         zoo.agent.wait_json("/api/plugins", |list| item(list, "id", "late").is_none()).await;
     }

@@ -15,7 +15,7 @@ use crate::versions::{MAJORS, start, versions};
 const RULE: &str = "server-restarted";
 
 /// Waits until the collector has run so many times more.
-async fn looks(agent: &TestAgent, port: u16, collector: &str, more: f64) {
+async fn wait_runs(agent: &TestAgent, port: u16, collector: &str, more: f64) {
     let runs = series("pharos_collect_runs_total", port, &[]).replace("database=\"app\",", "").replace("database=\"cache\",", "");
     let runs = runs.replace('}', &format!(",collector=\"{collector}\"}}"));
     let before = agent.wait_series(&runs, |_| true).await;
@@ -23,7 +23,7 @@ async fn looks(agent: &TestAgent, port: u16, collector: &str, more: f64) {
 }
 
 /// Whether the rule has an alert that is not over.
-async fn is_told(agent: &TestAgent) -> bool {
+async fn is_reported(agent: &TestAgent) -> bool {
     let answer = agent.json("/api/alerts").await;
     answer["items"].as_array().unwrap().iter().any(|alert| alert["rule"] == RULE && alert["state"] != "resolved")
 }
@@ -47,8 +47,8 @@ async fn a_crash_of_one_session_is_a_warning_although_the_postmaster_goes_on() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let agent = watch(&server, "", &["postgres-essentials"]).await;
-    looks(&agent, server.port(), "server", 2.0).await;
-    assert!(!is_told(&agent).await, "the first sight of a server is no restart");
+    wait_runs(&agent, server.port(), "server", 2.0).await;
+    assert!(!is_reported(&agent).await, "the first sight of a server is no restart");
     crash_a_session(&server).await;
     let alert = fires(&agent, RULE, &[], "the server ended all sessions and recovered").await;
     assert_eq!((&alert["severity"], &alert["value"]), (&"warning".into(), &1.0.into()), "{alert:#}");
@@ -62,18 +62,18 @@ async fn a_clean_restart_is_an_info_an_unclean_start_a_warning_and_a_restart_of_
     let config = postgres_config("app", &server);
     let plugins = || shipped().into_iter().filter(|(id, _)| id == "postgres-essentials").collect();
     let agent = watch(&server, "", &["postgres-essentials"]).await;
-    looks(&agent, server.port(), "server", 2.0).await;
+    wait_runs(&agent, server.port(), "server", 2.0).await;
     let folder = agent.stop().await;
     let agent = TestAgent::start_in(folder, &config, plugins()).await;
-    looks(&agent, server.port(), "server", 2.0).await;
-    assert!(!is_told(&agent).await, "a restart of the agent is none of the server");
-    // While nobody looks.
+    wait_runs(&agent, server.port(), "server", 2.0).await;
+    assert!(!is_reported(&agent).await, "a restart of the agent is none of the server");
+    // While no agent runs.
     let folder = agent.stop().await;
     server.restart().await.unwrap();
     let agent = TestAgent::start_in(folder, &config, plugins()).await;
     let alert = fires(&agent, RULE, &[], "The server started").await;
     assert_eq!(alert["severity"], "info", "{alert:#}");
-    // Between two looks, and after a crash.
+    // Between two runs of the collector, and after a crash.
     server.kill().await.unwrap();
     server.restart().await.unwrap();
     let alert = fires(&agent, RULE, &[], "without the statistics of the run before").await;
@@ -88,8 +88,8 @@ async fn every_major_version_shows_what_kind_of_restart_it_was() {
         let (tasks, _stop) = runtime_tasks();
         let mut server = start(&folder, major, &tasks).await;
         let agent = watch(&server, "", &["postgres-essentials"]).await;
-        looks(&agent, server.port(), "server", 2.0).await;
-        assert!(!is_told(&agent).await, "{major}: the first sight of a server is no restart");
+        wait_runs(&agent, server.port(), "server", 2.0).await;
+        assert!(!is_reported(&agent).await, "{major}: the first sight of a server is no restart");
         server.restart().await.unwrap();
         let alert = fires(&agent, RULE, &[], "The server started").await;
         assert_eq!(alert["title"], "the server restarted", "{major}: {alert:#}");
@@ -108,8 +108,8 @@ async fn a_restart_of_a_redis_is_told_and_the_first_sight_of_one_is_none() {
     let mut server = redis(&tasks).await;
     let plugins = shipped().into_iter().filter(|(id, _)| id == "redis-essentials").collect();
     let agent = TestAgent::start_with(&redis_config("cache", &[&server]), plugins).await;
-    looks(&agent, server.port(), "info", 2.0).await;
-    assert!(!is_told(&agent).await, "the first sight of a server is no restart");
+    wait_runs(&agent, server.port(), "info", 2.0).await;
+    assert!(!is_reported(&agent).await, "the first sight of a server is no restart");
     server.restart().await.unwrap();
     let alert = fires(&agent, RULE, &[], "The server started").await;
     assert_eq!(alert["severity"], "info", "{alert:#}");

@@ -54,7 +54,7 @@ async fn probe(folder: &Path, secrets: &[(&str, String)], egress: &[String]) -> 
     Notifier::load_bytes("probe", &guest_of(Build::Notifier, "id=probe"), &config).await.unwrap()
 }
 
-async fn said(probe: &Notifier, settings: Value) -> String {
+async fn refusal(probe: &Notifier, settings: Value) -> String {
     match probe.deliver(&settings, &message("1")).await {
         Delivery::Rejected { why, .. } => why,
         other => panic!("{other:?}"),
@@ -106,27 +106,27 @@ async fn whatever_becomes_of_a_request_the_plugin_learns_the_name_of_the_secret_
         (&format!("http://127.0.0.1:{port}/services/{{key}}"), "302 "),
     ];
     for (url, expected) in cases {
-        let said = said(&probe, json!({ "url": url })).await;
-        assert!(said.starts_with(expected), "{url}: expected `{expected}`, got `{said}`");
-        check(&said, url, folder.path());
+        let text = refusal(&probe, json!({ "url": url })).await;
+        assert!(text.starts_with(expected), "{url}: expected `{expected}`, got `{text}`");
+        check(&text, url, folder.path());
     }
     let headers = [
         ("x-key: Bearer {lines}", "denied: the request's header `x-key` with the secret \"lines\" in it is not valid HTTP"),
         ("x-key: Bearer {key}", "302 "),
     ];
     for (header, expected) in headers {
-        let said = said(&probe, json!({ "url": format!("http://127.0.0.1:{port}/"), "headers": [header] })).await;
-        assert!(said.starts_with(expected), "{header}: expected `{expected}`, got `{said}`");
-        check(&said, header, folder.path());
+        let text = refusal(&probe, json!({ "url": format!("http://127.0.0.1:{port}/"), "headers": [header] })).await;
+        assert!(text.starts_with(expected), "{header}: expected `{expected}`, got `{text}`");
+        check(&text, header, folder.path());
     }
 }
 
 #[track_caller]
-fn check(said: &str, of: &str, folder: &Path) {
-    let lower = said.to_lowercase();
+fn check(text: &str, of: &str, folder: &Path) {
+    let lower = text.to_lowercase();
     let hidden = [KEY.to_lowercase(), "10.98.76.54".to_owned(), folder.display().to_string().to_lowercase()];
     for hidden in hidden {
-        assert!(!lower.contains(&hidden), "{of}: `{said}` holds `{hidden}`");
+        assert!(!lower.contains(&hidden), "{of}: `{text}` holds `{hidden}`");
     }
 }
 
@@ -140,13 +140,13 @@ async fn a_signature_goes_into_no_header_that_frames_the_request() {
         ["Host", "Transfer-Encoding", "Content-Length", "Connection", "Upgrade", "TE", "Trailer", "Keep-Alive", "Proxy-Connection"]
     {
         let denied = format!("denied: the header `{}` is the host's to set", header.to_lowercase());
-        assert_eq!(said(&probe, json!({ "url": url, "signing": [header, "key"] })).await, denied);
-        assert_eq!(said(&probe, json!({ "url": url, "headers": [header] })).await, denied);
+        assert_eq!(refusal(&probe, json!({ "url": url, "signing": [header, "key"] })).await, denied);
+        assert_eq!(refusal(&probe, json!({ "url": url, "headers": [header] })).await, denied);
     }
     assert_eq!(
-        said(&probe, json!({ "url": url, "signing": ["a b", "key"] })).await,
+        refusal(&probe, json!({ "url": url, "signing": ["a b", "key"] })).await,
         "denied: the request's signature's header name is not valid HTTP"
     );
-    let signed = said(&probe, json!({ "url": url, "signing": ["x-signature", "key"] })).await;
+    let signed = refusal(&probe, json!({ "url": url, "signing": ["x-signature", "key"] })).await;
     assert!(signed.starts_with("302 ") && signed.contains("x-signature: "), "{signed}");
 }

@@ -21,8 +21,8 @@ const IN_TROUBLE: [(&str, &str, &str); 3] = [
 /// Kind of subject and name of tables that snapshots had.
 type Seen = BTreeSet<(String, String)>;
 
-/// Adds the tables of all snapshots that the agent shows now, each of which is as the catalogue says.
-fn look(agent: &TestAgent, seen: &mut Seen) {
+/// Adds the tables of all snapshots that the agent shows now. Fails if one of them differs from the catalogue.
+fn collect_tables(agent: &TestAgent, seen: &mut Seen) {
     for change in agent.agent.board().picture().subjects.values() {
         assert_eq!(change.uncatalogued(), Vec::<String>::new(), "{}", change.snapshot.subject.key());
         let tables = tables_of(change).into_iter().map(|table| (change.snapshot.subject.kind.to_string(), table));
@@ -43,8 +43,9 @@ fn catalogued() -> Seen {
 
 /// Waits until snapshots have had all these tables.
 async fn wait_seen(agent: &TestAgent, seen: &mut Seen, wanted: &Seen) {
-    until("snapshots with all tables", async || {
-        look(agent, seen);
+    let started = Instant::now();
+    loop {
+        collect_tables(agent, seen);
         let missing: Vec<&(String, String)> = wanted.difference(seen).collect();
         holds(missing.is_empty(), || format!("no snapshot had the tables {missing:?}"))
     })

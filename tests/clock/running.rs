@@ -25,7 +25,7 @@ const STEPS_S: [i64; 4] = [3_600, -3_600, 315_360_000, 0];
 /// Where Debian's package libfaketime has it.
 const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
-async fn ask(port: u16, path: &str) -> String {
+async fn text_at(port: u16, path: &str) -> String {
     match tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
         Ok(_) => get(port, path, &[]).await.1,
         Err(_) => String::new(),
@@ -34,12 +34,12 @@ async fn ask(port: u16, path: &str) -> String {
 
 async fn alerts(port: u16) -> Value {
     // Nobody answers before the agent listens.
-    serde_json::from_str(&ask(port, "/api/alerts").await).unwrap_or_else(|_| json!({ "items": [] }))
+    serde_json::from_str(&text_at(port, "/api/alerts").await).unwrap_or_else(|_| json!({ "items": [] }))
 }
 
 /// Judgements of the rules so far.
 async fn judged(port: u16) -> f64 {
-    let metrics = ask(port, "/metrics").await;
+    let metrics = text_at(port, "/metrics").await;
     let calls = metrics.lines().find_map(|line| line.strip_prefix("pharos_plugin_calls_total{plugin=\"threshold\"} "));
     calls.map_or(0.0, |calls| calls.parse().unwrap())
 }
@@ -173,12 +173,12 @@ async fn a_clock_that_is_set_makes_no_lag_no_age_and_no_rate() {
         "pharos_postgres_transaction_age_max_seconds",
     ];
     let all = |metrics: &str| measured.iter().all(|name| !values(metrics, &[name]).is_empty());
-    eventually("everything is measured", async || all(&ask(port, "/metrics").await)).await;
+    eventually("everything is measured", async || all(&text_at(port, "/metrics").await)).await;
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"database\"}}", server_id(primary.port()));
     let is_busy = |states: &[(String, String)]| states.contains(&("busy".to_owned(), "firing".to_owned()));
     eventually("the rate is known", async || is_busy(&states(&alerts(port).await))).await;
     let read = async || {
-        let metrics = ask(port, "/metrics").await;
+        let metrics = text_at(port, "/metrics").await;
         (
             values(&metrics, &["pharos_collect_runs_total"]).into_iter().find(|(series, _)| *series == runs).map_or(0.0, |(_, runs)| runs),
             metrics,

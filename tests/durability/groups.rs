@@ -10,8 +10,8 @@ use pharos::demo::receiver::{Receiver, Reply};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::judge::{Recorded, hear, judge, repeated};
-use super::{RULES, Stage, Victim, say};
+use super::judge::{Recorded, arrivals, judge, repeated};
+use super::{RULES, Stage, Victim, print_line};
 use crate::fixture::{bearer, get, rounds, seeded, send, set_keys};
 
 /// All to both, `ops` by subject and `pager` by rule.
@@ -28,7 +28,7 @@ fn delivery(ops: &Receiver, pager: &Receiver) -> String {
     )
 }
 
-/// How it answers the coming requests. It refuses none for good: what it refused so it would never hear.
+/// How it answers the coming requests. It refuses none for good: what it refused so it would never arrive.
 fn moods(receiver: &Receiver, chance: &mut fastrand::Rng) {
     let replies = (0..chance.u32(0..12)).map(|_| match chance.u32(0..16) {
         0..=1 => Reply::of(StatusCode::INTERNAL_SERVER_ERROR),
@@ -55,7 +55,7 @@ fn signed(token: &str) -> [(&str, &str); 2] {
     [("content-type", "application/json"), ("authorization", token)]
 }
 
-/// Has nobody hear of one rule, or of all of them, for a while; if the agent listens already.
+/// Silences one rule, or all of them, for a while, if the agent listens already.
 async fn silence(victim: &Victim, chance: &mut fastrand::Rng) {
     let rule = if chance.u32(0..3) > 0 { format!("rule=above-{}", chance.u32(0..RULES)) } else { "plugin=threshold".to_owned() };
     let duration = format!("{}ms", chance.u64(200..5_000));
@@ -128,12 +128,12 @@ async fn random_kills_between_groups_silences_and_moods_lose_nothing_and_double_
     victim.wait_calm().await;
     victim.kill().await;
     recorded.read(&victim.data_dir);
-    let (ops, pages) = [&*receiver, pager].map(|receiver| receiver.received(|received| hear(received.deliveries()))).into();
+    let (ops, pages) = [&*receiver, pager].map(|receiver| receiver.received(|received| arrivals(received.deliveries()))).into();
     let complaints = [judge(&recorded, "ops", &ops), judge(&recorded, "pager", &pages)].concat();
     assert!(complaints.is_empty(), "{complaints:#?}\n{}", victim.log());
     let incidents = recorded.fired.len();
     assert!(incidents as u32 > kills / 4, "only {incidents} incidents in {kills} rounds");
-    say(&format!(
+    print_line(&format!(
         "{kills} kills: {incidents} incidents to two receivers, none lost, {} withheld by silences, {} repetitions under the same id",
         recorded.withheld.len(),
         repeated(&ops) + repeated(&pages)

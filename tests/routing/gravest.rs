@@ -20,7 +20,7 @@ async fn a_new_critical_does_not_wait_for_the_interval_of_its_group() {
     let config = stage.config(&[("calm", 5), ("calm-too", 7)], &route);
     let agent = start(&config).await;
     stage.set_keys(6).await;
-    stage.heard("calm", 1, 0).await;
+    stage.wait_counts("calm", 1, 0).await;
     stage.set_keys(8).await;
     let calm_too = fingerprint(&agent, "calm-too").await;
     let waits = |answer: &Value| answer["decision"]["receivers"][0]["due_at"].is_string();
@@ -28,11 +28,11 @@ async fn a_new_critical_does_not_wait_for_the_interval_of_its_group() {
     // What the receiver was told is known after a restart too.
     let agent = TestAgent::start_in(agent.stop().await, &config, plugins()).await;
     stage.set_keys(10).await;
-    stage.heard("grave", 1, 0).await;
-    stage.heard("calm-too", 1, 0).await;
+    stage.wait_counts("grave", 1, 0).await;
+    stage.wait_counts("calm-too", 1, 0).await;
     stage.set_keys(20).await;
     // A critical one was just told. That two servers write is worse than that none does.
-    stage.heard("as-grave", 1, 0).await;
+    stage.wait_counts("as-grave", 1, 0).await;
     agent.stop().await;
 }
 
@@ -41,8 +41,8 @@ async fn a_rule_that_is_named_server_down_mutes_no_server_that_answers() {
     let mut stage = Stage::new().await;
     let agent = start(&stage.config(&[("server-down", 5), ("many", 5)], AT_ONCE)).await;
     stage.set_keys(6).await;
-    stage.heard("server-down", 1, 0).await;
-    stage.heard("many", 1, 0).await;
+    stage.wait_counts("server-down", 1, 0).await;
+    stage.wait_counts("many", 1, 0).await;
     let many = fingerprint(&agent, "many").await;
     let answer = agent.json(&format!("/api/alerts/{many}")).await;
     assert_eq!(answer["decision"]["inhibited_by"], Value::Null);

@@ -51,7 +51,7 @@ impl Stage {
         set_keys(&mut self.keys, count).await;
     }
 
-    async fn heard(&self, rule: &str, firing: usize, resolved: usize) {
+    async fn wait_counts(&self, rule: &str, firing: usize, resolved: usize) {
         let expected = Count { firing, resolved };
         let arrived = self.ops.wait_until(PATIENCE, |received| received.count(rule) == expected).await;
         assert!(arrived, "{rule}: {:?}, not {expected:?}", self.ops.received(|received| received.count(rule)));
@@ -80,8 +80,8 @@ fn url(agent: &TestAgent) -> String {
     format!("http://{}", agent.agent.address())
 }
 
-/// The output of `pharos`, which must end well.
-async fn says(agent: &TestAgent, arguments: &[&str]) -> String {
+/// Runs `pharos`, which must succeed, and returns its output.
+async fn run_pharos(agent: &TestAgent, arguments: &[&str]) -> String {
     let (url, token_file) = (url(agent), agent.token_file());
     let (code, out, err) = output(&[arguments, &["--url", &url, "--token-file", &token_file]].concat()).await;
     assert_eq!(code, Some(0), "{arguments:?}: {out}{err}");
@@ -106,41 +106,41 @@ async fn a_silenced_alert_is_explained_survives_a_restart_and_is_told_when_the_s
     let mut stage = Stage::new().await;
     let config = stage.config(&[("many", 5), ("more", 6)], AT_ONCE);
     let agent = start(&config).await;
-    let said = says(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
-    let id = said.split(' ').nth(1).unwrap().to_owned();
+    let printed = run_pharos(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
+    let id = printed.split(' ').nth(1).unwrap().to_owned();
     stage.set_keys(7).await;
-    stage.heard("more", 1, 0).await;
+    stage.wait_counts("more", 1, 0).await;
     let many = fingerprint(&agent, "many").await;
     assert_eq!(held(&agent, &many).await, format!("silenced by ann ({id}): we know"));
-    let open = says(&agent, &["alerts", "list"]).await;
+    let open = run_pharos(&agent, &["alerts", "list"]).await;
     let of_many = |line: &&str| line.starts_with(&many);
     assert!(open.lines().find(of_many).is_some_and(|line| line.ends_with("[silenced]")), "{open}");
-    assert!(says(&agent, &["alerts", "show", &many]).await.contains(&format!("by {id}: pharos silence list")));
-    let misspelt = says(&agent, &["silence", "add", "rul=many", "--for", "1h", "--comment", "?"]).await;
+    assert!(run_pharos(&agent, &["alerts", "show", &many]).await.contains(&format!("by {id}: pharos silence list")));
+    let misspelt = run_pharos(&agent, &["silence", "add", "rul=many", "--for", "1h", "--comment", "?"]).await;
     assert!(misspelt.contains("; no open alert matches"), "{misspelt}");
-    let same = says(&agent, &["silence", "add", "rule=many", "--for", "1h", "--comment", "once more"]).await;
+    let same = run_pharos(&agent, &["silence", "add", "rule=many", "--for", "1h", "--comment", "once more"]).await;
     assert!(same.contains("; 1 open alert matches"), "{same}");
     for silence in [&misspelt, &same] {
-        says(&agent, &["silence", "expire", silence.split(' ').nth(1).unwrap()]).await;
+        run_pharos(&agent, &["silence", "expire", silence.split(' ').nth(1).unwrap()]).await;
     }
-    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    let explained = run_pharos(&agent, &["alerts", "explain", &many]).await;
     assert!(
         explained.contains(&format!("No receiver was notified.\n  `ops` gets no message: silenced by ann ({id}): we know")),
         "{explained}"
     );
     assert!(explained.contains("1 {} -> ops: taken"), "{explained}");
-    let listed = says(&agent, &["silence", "list"]).await;
+    let listed = run_pharos(&agent, &["silence", "list"]).await;
     assert!(listed.starts_with(&format!("{id}  active")) && listed.contains("{rule=\"many\"}  ann: we know"), "{listed}");
 
     let agent = TestAgent::start_in(agent.stop().await, &config, plugins()).await;
     assert_eq!(held(&agent, &many).await, format!("silenced by ann ({id}): we know"));
-    says(&agent, &["silence", "expire", &id]).await;
-    stage.heard("many", 1, 0).await;
+    run_pharos(&agent, &["silence", "expire", &id]).await;
+    stage.wait_counts("many", 1, 0).await;
     stage.set_keys(0).await;
-    stage.heard("many", 1, 1).await;
-    let history = says(&agent, &["alerts", "history", &many]).await;
+    stage.wait_counts("many", 1, 1).await;
+    let history = run_pharos(&agent, &["alerts", "history", &many]).await;
     assert!(history.contains("ops: not notified for now, silenced by ann") && history.contains("firing -> resolved"), "{history}");
-    let listed = says(&agent, &["silence", "list"]).await;
+    let listed = run_pharos(&agent, &["silence", "list"]).await;
     assert!(listed.contains(&format!("{id}  expired")), "{listed}");
     agent.stop().await;
 }
@@ -149,14 +149,14 @@ async fn a_silenced_alert_is_explained_survives_a_restart_and_is_told_when_the_s
 async fn what_is_silenced_to_its_end_is_never_told_and_that_is_explained() {
     let mut stage = Stage::new().await;
     let agent = start(&stage.config(&[("many", 5), ("more", 5)], AT_ONCE)).await;
-    says(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
+    run_pharos(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
     stage.set_keys(6).await;
     let many = fingerprint(&agent, "many").await;
     held(&agent, &many).await;
     stage.set_keys(0).await;
-    stage.heard("more", 1, 1).await;
+    stage.wait_counts("more", 1, 1).await;
     agent.wait_json("/api/alerts", |answer| answer["items"].as_array().unwrap().is_empty()).await;
-    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    let explained = run_pharos(&agent, &["alerts", "explain", &many]).await;
     assert!(explained.contains("No receiver was notified.") && explained.contains("`ops` was never notified: "), "{explained}");
     assert_eq!(stage.ops.received(|received| received.count("many")), Count::default());
     agent.stop().await;
@@ -168,14 +168,14 @@ async fn an_alert_that_another_one_explains_is_told_when_that_one_ends() {
     let inhibit = "[[inhibit]]\nname = \"cause\"\nsource = ['rule=\"cause\"']\ntarget = ['rule=\"effect\"']\nequal = [\"subject\"]\n";
     let agent = start(&stage.config(&[("cause", 9), ("effect", 5)], &format!("{AT_ONCE}{inhibit}"))).await;
     stage.set_keys(10).await;
-    stage.heard("cause", 1, 0).await;
+    stage.wait_counts("cause", 1, 0).await;
     let (cause, effect) = (fingerprint(&agent, "cause").await, fingerprint(&agent, "effect").await);
     assert_eq!(held(&agent, &effect).await, format!("explained by alert {cause} (inhibition `cause`)"));
-    let explained = says(&agent, &["alerts", "explain", &effect[..8]]).await;
+    let explained = run_pharos(&agent, &["alerts", "explain", &effect[..8]]).await;
     assert!(explained.contains(&format!("held: explained by alert {cause} (inhibition `cause`)")), "{explained}");
     stage.set_keys(6).await;
-    stage.heard("effect", 1, 0).await;
-    stage.heard("cause", 1, 1).await;
+    stage.wait_counts("effect", 1, 0).await;
+    stage.wait_counts("cause", 1, 1).await;
     agent.stop().await;
 }
 
@@ -188,13 +188,13 @@ async fn alerts_of_one_group_are_told_in_one_message_after_their_wait() {
     let waits = |answer: &Value| answer["decision"]["receivers"][0]["due_at"].is_string();
     let answer = agent.wait_json(&format!("/api/alerts/{many}"), waits).await;
     assert_eq!(answer["decision"]["receivers"][0]["group_size"], 3);
-    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    let explained = run_pharos(&agent, &["alerts", "explain", &many]).await;
     assert!(explained.contains("No receiver was notified.\n  `ops` gets a message at") && explained.contains("of 3 alerts"), "{explained}");
-    stage.heard("most", 1, 0).await;
+    stage.wait_counts("most", 1, 0).await;
     let told = stage.deliveries();
     assert_eq!((told.len(), told[0].alerts.len()), (1, 3));
     stage.set_keys(6).await;
-    stage.heard("most", 1, 1).await;
+    stage.wait_counts("most", 1, 1).await;
     let last: Value = serde_json::from_slice(&stage.deliveries().last().unwrap().body).unwrap();
     assert_eq!(
         (&last["alerts"].as_array().unwrap().len(), &last["status"]),
@@ -202,10 +202,10 @@ async fn alerts_of_one_group_are_told_in_one_message_after_their_wait() {
         "one of the group still fires: {last}"
     );
     stage.set_keys(0).await;
-    stage.heard("many", 1, 1).await;
+    stage.wait_counts("many", 1, 1).await;
     let last: Value = serde_json::from_slice(&stage.deliveries().last().unwrap().body).unwrap();
     assert_eq!(last["status"], "resolved");
-    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    let explained = run_pharos(&agent, &["alerts", "explain", &many]).await;
     assert!(explained.contains("Notified: ops."), "{explained}");
     agent.stop().await;
 }
@@ -220,7 +220,7 @@ async fn somebody_who_takes_care_is_not_reminded() {
     let many = fingerprint(&agent, "many").await;
     let reminded = |rule: &'static str, times: usize| stage.ops.wait_until(PATIENCE, move |received| received.count(rule).firing >= times);
     assert!(reminded("many", 3).await && reminded("more", 3).await);
-    says(&agent, &["alerts", "ack", &many, "--comment", "on it", "--author", "ann"]).await;
+    run_pharos(&agent, &["alerts", "ack", &many, "--comment", "on it", "--author", "ann"]).await;
     let before = stage.ops.received(|received| (received.count("many").firing, received.count("more").firing));
     // The one that nobody takes care of tells the time.
     assert!(reminded("more", before.1 + 4).await);
@@ -228,9 +228,9 @@ async fn somebody_who_takes_care_is_not_reminded() {
     assert!(reminded("more", before.1 + 6).await);
     let after = stage.ops.received(|received| received.count("many").firing);
     assert!(after <= before.0 + 1, "one may have been under way: {after} after {}", before.0);
-    let listed = says(&agent, &["alerts", "list"]).await;
+    let listed = run_pharos(&agent, &["alerts", "list"]).await;
     assert!(listed.lines().any(|line| line.starts_with(&many) && line.contains("[acknowledged]")), "{listed}");
-    says(&agent, &["alerts", "ack", &many, "--undo"]).await;
+    run_pharos(&agent, &["alerts", "ack", &many, "--undo"]).await;
     assert!(reminded("many", after + 2).await);
     agent.stop().await;
 }
@@ -243,9 +243,9 @@ async fn whoever_hears_late_is_told_and_not_reminded() {
     stage.ops.reply_next([Reply::of(StatusCode::SERVICE_UNAVAILABLE)]);
     stage.set_keys(6).await;
     assert!(stage.ops.wait_until(PATIENCE, |received| received.count("many").firing >= 2).await);
-    let heard = stage.deliveries().into_iter().filter(|delivery| delivery.status.is_success());
-    let said: Vec<Option<String>> = heard.map(|delivery| delivery.alerts[0].annotations.get("summary").cloned()).collect();
-    assert_eq!((said[0].as_deref(), said[1].as_deref()), (None, Some("it still fires")));
+    let delivered = stage.deliveries().into_iter().filter(|delivery| delivery.status.is_success());
+    let summaries: Vec<Option<String>> = delivered.map(|delivery| delivery.alerts[0].annotations.get("summary").cloned()).collect();
+    assert_eq!((summaries[0].as_deref(), summaries[1].as_deref()), (None, Some("it still fires")));
     agent.stop().await;
 }
 
@@ -257,22 +257,22 @@ async fn what_was_given_up_is_explained_and_can_be_tried_again_or_dropped() {
     stage.set_keys(6).await;
     let many = fingerprint(&agent, "many").await;
     agent.wait_json("/api/outbox?state=dead", |answer| answer["items"].as_array().unwrap().len() == 1).await;
-    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    let explained = run_pharos(&agent, &["alerts", "explain", &many]).await;
     assert!(explained.contains("`ops` was not reached, and #1 was given up (rejected): status 400"), "{explained}");
     stage.ops.reply_otherwise(Reply::of(StatusCode::OK));
-    assert_eq!(says(&agent, &["outbox", "retry", "1"]).await, "1 notifications are tried again\n");
-    stage.heard("many", 1, 0).await;
+    assert_eq!(run_pharos(&agent, &["outbox", "retry", "1"]).await, "1 notifications are tried again\n");
+    stage.wait_counts("many", 1, 0).await;
     agent.wait_json("/api/outbox?state=delivered", |answer| answer["items"].as_array().unwrap().len() == 1).await;
     stage.set_keys(0).await;
-    stage.heard("many", 1, 1).await;
+    stage.wait_counts("many", 1, 1).await;
 
     stage.ops.reply_otherwise(Reply::of(StatusCode::GONE));
     stage.set_keys(6).await;
     agent.wait_json("/api/outbox?state=dead", |answer| answer["items"].as_array().unwrap().len() == 1).await;
-    let listed = says(&agent, &["outbox", "list", "--state", "dead", "--receiver", "ops"]).await;
+    let listed = run_pharos(&agent, &["outbox", "list", "--state", "dead", "--receiver", "ops"]).await;
     assert!(listed.contains("ops  dead  begin") && listed.contains("(gone after"), "{listed}");
-    assert_eq!(says(&agent, &["outbox", "drop", "--receiver", "ops"]).await, "1 notifications were dropped\n");
-    assert_eq!(says(&agent, &["outbox", "list", "--state", "dead"]).await, "no notifications\n");
+    assert_eq!(run_pharos(&agent, &["outbox", "drop", "--receiver", "ops"]).await, "1 notifications were dropped\n");
+    assert_eq!(run_pharos(&agent, &["outbox", "list", "--state", "dead"]).await, "no notifications\n");
 
     // What is known can be read without the agent too.
     let folder = agent.stop().await;
@@ -291,7 +291,7 @@ async fn what_was_given_up_is_explained_and_can_be_tried_again_or_dropped() {
 async fn a_test_message_says_whether_it_arrived() {
     let stage = Stage::new().await;
     let agent = start(&stage.config(&[], AT_ONCE)).await;
-    assert_eq!(says(&agent, &["notify", "test", "ops"]).await, "`ops` accepted a test message\n");
+    assert_eq!(run_pharos(&agent, &["notify", "test", "ops"]).await, "`ops` accepted a test message\n");
     let told = stage.deliveries();
     assert_eq!((told.len(), told[0].alerts[0].status.as_str()), (1, "resolved"), "nothing shall look as if it fires");
     stage.ops.reply_next([Reply::of(StatusCode::UNAUTHORIZED)]);
@@ -311,12 +311,12 @@ async fn a_silence_of_the_config_is_listed_and_stays() {
     assert!(refused[0].to_string().contains("a silence lasts at most a year"), "{refused:?}");
     let silence = silence.replace("2026-01-01", "2098-06-01");
     let agent = start(&stage.config(&[("many", 5)], &format!("{AT_ONCE}{silence}"))).await;
-    let listed = says(&agent, &["silence", "list"]).await;
+    let listed = run_pharos(&agent, &["silence", "list"]).await;
     assert!(listed.starts_with("config:move  pending"), "{listed}");
     let (code, _, err) = output(&["silence", "expire", "config:move", "--url", &url(&agent), "--token-file", &agent.token_file()]).await;
     assert_eq!((code, err.as_str()), (Some(1), "pharos: the silence `config:move` stands in the config file; remove it there\n"));
     stage.set_keys(6).await;
-    stage.heard("many", 1, 0).await;
+    stage.wait_counts("many", 1, 0).await;
     agent.stop().await;
 }
 

@@ -27,12 +27,12 @@ async fn detail_cause_fix_and_evidence_reach_people() {
     let told = |key: &str| answer["alert"][key].clone();
     assert_eq!(["cause", "fix", "evidence"].map(told), [json!("A <b>pool</b>."), json!("SELECT 1;"), evidence.clone()]);
 
-    let said = says(&zoo.agent, &["alerts", "show", &fingerprint[..6]]).await;
+    let printed = run_pharos(&zoo.agent, &["alerts", "show", &fingerprint[..6]]).await;
     let blocks =
         "\nTwo lines\nof detail.\n\nCause\n  A <b>pool</b>.\n\nFix\n  SELECT 1;\n\nEvidence\n  idle: 61 sessions\n  oldest: 12 min\n";
-    assert!(said.contains(blocks) && said.contains(fingerprint) && said.contains("redis "), "{said}");
-    let said: Value = serde_json::from_str(&says(&zoo.agent, &["alerts", "show", fingerprint, "--json"]).await).unwrap();
-    assert_eq!((&said["evidence"], &said["fingerprint"]), (&evidence, &json!(fingerprint)));
+    assert!(printed.contains(blocks) && printed.contains(fingerprint) && printed.contains("redis "), "{printed}");
+    let printed: Value = serde_json::from_str(&run_pharos(&zoo.agent, &["alerts", "show", fingerprint, "--json"]).await).unwrap();
+    assert_eq!((&printed["evidence"], &printed["fingerprint"]), (&evidence, &json!(fingerprint)));
 
     let show = format!("pharos alerts show {fingerprint}");
     for receiver in [&stage.ops, &own] {
@@ -57,14 +57,14 @@ async fn what_was_told_of_an_earlier_incident_is_not_taken_for_this_one() {
     let mut stage = Stage::new().await;
     let agent = start(&stage.config(&[("many", 5)], AT_ONCE)).await;
     stage.set_keys(6).await;
-    stage.heard("many", 1, 0).await;
+    stage.wait_counts("many", 1, 0).await;
     stage.set_keys(0).await;
-    stage.heard("many", 1, 1).await;
-    says(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
+    stage.wait_counts("many", 1, 1).await;
+    run_pharos(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
     stage.set_keys(6).await;
     let many = fingerprint(&agent, "many").await;
     held(&agent, &many).await;
-    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    let explained = run_pharos(&agent, &["alerts", "explain", &many]).await;
     assert!(explained.contains("No receiver was notified.\n  `ops` gets no message"), "{explained}");
     assert!(explained.contains("delivered"), "the messages about the earlier one are listed: {explained}");
     agent.stop().await;
@@ -76,17 +76,17 @@ async fn an_alert_that_ended_is_shown_by_how_its_fingerprint_begins() {
     let config = stage.config(&[("many", 5)], AT_ONCE);
     let agent = start(&config).await;
     stage.set_keys(6).await;
-    stage.heard("many", 1, 0).await;
+    stage.wait_counts("many", 1, 0).await;
     let many = fingerprint(&agent, "many").await;
     stage.set_keys(0).await;
-    stage.heard("many", 1, 1).await;
+    stage.wait_counts("many", 1, 1).await;
     agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().unwrap().is_empty()).await;
     let begins = &many[..6];
-    let shown = says(&agent, &["alerts", "show", begins]).await;
+    let shown = run_pharos(&agent, &["alerts", "show", begins]).await;
     assert!(shown.contains(&format!("Fingerprint   {many}\n")) && shown.contains("resolved since"), "{shown}");
-    let explained = says(&agent, &["alerts", "explain", &begins.to_uppercase()]).await;
+    let explained = run_pharos(&agent, &["alerts", "explain", &begins.to_uppercase()]).await;
     assert!(explained.contains("history, newest first") && !explained.contains("incident"), "{explained}");
-    let history = says(&agent, &["alerts", "history", begins]).await;
+    let history = run_pharos(&agent, &["alerts", "history", begins]).await;
     assert!(history.contains("-> resolved"), "{history}");
     assert_eq!(agent.request("/api/alerts/0", &[]).await.0, if many.starts_with('0') { 200 } else { 404 });
     // All of them begin with nothing, and nothing is no beginning.

@@ -177,17 +177,17 @@ async fn a_promotion_is_followed_within_two_probes_and_the_others_lag_behind_the
 
 /// A stored change of roles.
 #[derive(Debug)]
-struct Told {
+struct StoredRoleChange {
     database: String,
     what: NewsKind,
     text: String,
 }
 
 /// Reads the changes of roles from the store of an agent that has stopped.
-async fn role_changes(data_dir: &std::path::Path) -> Vec<Told> {
+async fn role_changes(data_dir: &std::path::Path) -> Vec<StoredRoleChange> {
     let events = Store::open(data_dir).unwrap().events(1_000).await.unwrap();
     let change = |event: Event| match event.detail {
-        EventDetail::Role(RoleChange { what, text }) => Some(Told { database: event.subject, what, text }),
+        EventDetail::Role(RoleChange { what, text }) => Some(StoredRoleChange { database: event.subject, what, text }),
         _ => None,
     };
     events.into_iter().filter_map(change).collect()

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{find, session, wait_row};
 use crate::fixture::{TestAgent, postgres, postgres_config, runtime_tasks, series, shipped};
 
-/// Waits until an alert says that a datname is not visited.
-async fn told(agent: &TestAgent, datname: &str) -> Value {
+/// Waits for an alert that a datname is not visited.
+async fn wait_alert(agent: &TestAgent, datname: &str) -> Value {
     let is_it =
         |alert: &Value| alert["rule"] == "datname-not-visited" && alert["labels"]["datname"] == datname && alert["state"] == "firing";
     let has_it = |answer: &Value| answer["items"].as_array().is_some_and(|items| items.iter().any(is_it));
@@ -54,7 +54,7 @@ async fn a_template_of_somebody_is_visited_and_whoever_cannot_be_is_told_with_it
         ("full", "ALTER DATABASE \"full\" CONNECTION LIMIT"),
         ("secret", "GRANT CONNECT ON DATABASE \"secret\""),
     ] {
-        let alert = told(&agent, datname).await;
+        let alert = wait_alert(&agent, datname).await;
         assert!(alert["fix"].as_str().is_some_and(|fix| fix.contains(cure)), "{alert:#}");
     }
     // Its owner wants nobody in it.

@@ -56,7 +56,7 @@ async fn a_lock_of_any_mode_held_or_awaited_holds_up_no_visit() {
         let holder = session(&server, "postgres").await;
         holder.run(&format!("BEGIN; LOCK TABLE largest IN {mode} MODE")).await.unwrap();
         rounds(&agent, &server, 2).await;
-        told(&agent, &server, mode, "held").await;
+        wait_reported(&agent, &server, mode, "held").await;
         holder.run("ROLLBACK").await.unwrap();
 
         // Somebody waits for it behind a reader; from then on everybody queues behind that one.
@@ -78,15 +78,16 @@ async fn a_lock_of_any_mode_held_or_awaited_holds_up_no_visit() {
     let waits = tasks.spawn(async move { waiter.run("BEGIN; LOCK TABLE largest IN ACCESS EXCLUSIVE MODE; ROLLBACK").await });
     eventually(&setup, "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted").await;
     rounds(&agent, &server, 2).await;
-    told(&agent, &server, "ACCESS EXCLUSIVE", "waiting").await;
+    wait_reported(&agent, &server, "ACCESS EXCLUSIVE", "waiting").await;
     reader.run("ROLLBACK").await.unwrap();
     waits.await.unwrap().unwrap();
     wait_row(&agent, &server, "tables", &largest, |row| row["size_is_exact"] == true).await;
     wait_rows(&agent, &server, "locked_relations", <[_]>::is_empty).await;
 }
 
-/// Only who waits for an exclusive lock, or holds one, keeps readers away; its counters are read all the same.
-async fn told(agent: &TestAgent, server: &PostgresServer, mode: &str, state: &str) {
+/// Waits until a lock on the relation is reported. Only an exclusive lock, held or awaited, blocks readers; the counters are read all the
+/// same.
+async fn wait_reported(agent: &TestAgent, server: &PostgresServer, mode: &str, state: &str) {
     if mode != "ACCESS EXCLUSIVE" {
         let row = wait_row(agent, server, "tables", &[("relation", "largest")], |row| row["size_is_exact"] == true).await;
         assert_eq!(row["live_rows"], 50_000);

@@ -16,22 +16,22 @@ pub fn attempts() -> Vec<(&'static str, String)> {
     let (folder, tcp, udp) = (text("folder", "/tmp"), text("tcp", "127.0.0.1:9465"), text("udp", "127.0.0.1:9465"));
     let mut input = String::new();
     vec![
-        ("read absolute", told(fs::read("/etc/passwd"))),
-        ("read relative", told(fs::read("pharos.toml"))),
-        ("read upwards", told(fs::read("../../../../../../etc/passwd"))),
-        ("read proc", told(fs::read("/proc/self/environ"))),
-        ("list root", told(fs::read_dir("/"))),
-        ("list here", told(fs::read_dir("."))),
-        ("look", told(fs::metadata(&folder))),
-        ("create", told(File::create(format!("{folder}/created")))),
-        ("append", told(OpenOptions::new().append(true).create(true).open(format!("{folder}/appended")))),
-        ("make folder", told(fs::create_dir(format!("{folder}/folder")))),
-        ("remove", told(fs::remove_file(format!("{folder}/precious")))),
-        ("rename", told(fs::rename(format!("{folder}/precious"), format!("{folder}/moved")))),
-        ("connect", told(TcpStream::connect(&tcp))),
-        ("listen", told(TcpListener::bind("127.0.0.1:0"))),
-        ("bind UDP", told(UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"out", &udp)))),
-        ("resolve", told("localhost:80".to_socket_addrs())),
+        ("read absolute", result_text(fs::read("/etc/passwd"))),
+        ("read relative", result_text(fs::read("pharos.toml"))),
+        ("read upwards", result_text(fs::read("../../../../../../etc/passwd"))),
+        ("read proc", result_text(fs::read("/proc/self/environ"))),
+        ("list root", result_text(fs::read_dir("/"))),
+        ("list here", result_text(fs::read_dir("."))),
+        ("look", result_text(fs::metadata(&folder))),
+        ("create", result_text(File::create(format!("{folder}/created")))),
+        ("append", result_text(OpenOptions::new().append(true).create(true).open(format!("{folder}/appended")))),
+        ("make folder", result_text(fs::create_dir(format!("{folder}/folder")))),
+        ("remove", result_text(fs::remove_file(format!("{folder}/precious")))),
+        ("rename", result_text(fs::rename(format!("{folder}/precious"), format!("{folder}/moved")))),
+        ("connect", result_text(TcpStream::connect(&tcp))),
+        ("listen", result_text(TcpListener::bind("127.0.0.1:0"))),
+        ("bind UDP", result_text(UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"out", &udp)))),
+        ("resolve", result_text("localhost:80".to_socket_addrs())),
         ("WASI folders", format!("{} of them", preopens::get_directories().len())),
         ("WASI TCP", code(tcp_create_socket::create_tcp_socket(IpAddressFamily::Ipv4))),
         ("WASI TCP 6", code(tcp_create_socket::create_tcp_socket(IpAddressFamily::Ipv6))),
@@ -44,7 +44,7 @@ pub fn attempts() -> Vec<(&'static str, String)> {
     ]
 }
 
-fn told<T>(outcome: io::Result<T>) -> String {
+fn result_text<T>(outcome: io::Result<T>) -> String {
     outcome.map_or_else(|err| format!("refused: {err}"), |_| "reached".to_owned())
 }
 
