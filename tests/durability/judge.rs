@@ -149,7 +149,7 @@ fn judge_incident(arrivals: &[(String, Reported)]) -> Vec<&'static str> {
     if ids(&[Reported::Firing]).len() > 1 {
         complaints.push("began under several ids");
     }
-    let told_before = arrivals.iter().any(|(_, reported)| !reported.is_end());
+    let had_begun = arrivals.iter().any(|(_, reported)| !reported.is_end());
     if had_begun && arrivals.iter().any(|(_, reported)| *reported == Reported::Whole) {
         complaints.push("began, and was reported as a whole all the same");
     }
