@@ -19,7 +19,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const SILENCE: &str = r#"{"matchers":["rule=x"],"duration":"1h","comment":"c"}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_changes_something_is_guarded() {
+async fn requests_that_change_something_are_guarded() {
     let agent = TestAgent::start_with("[http]\nlisten = \"127.0.0.1:0\"\nhosts = [\"pharos.example.com\"]\n", Vec::new()).await;
     let operator = agent.operator();
     let add = async |headers: &[(&str, &str)]| {

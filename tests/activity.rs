@@ -81,7 +81,7 @@ async fn sessions_that_wait_are_averaged_and_their_time_adds_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_sessions_are_seen_as_they_are_and_looking_costs_little() {
+async fn two_hundred_sessions_are_shown_as_they_are_and_reading_them_costs_little() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres_with(PostgresOptions { max_connections: 230, ..PostgresOptions::default() }, &tasks).await;
     let mut idle = Vec::new();
@@ -118,7 +118,7 @@ async fn two_hundred_sessions_are_seen_as_they_are_and_looking_costs_little() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pile_up_behind_ddl_says_whom_to_cancel_and_which_transaction_was_prepared() {
+async fn a_pile_up_behind_ddl_names_the_session_to_cancel_and_the_prepared_transaction() {
     let (tasks, _stop) = runtime_tasks();
     let settings = vec![("max_prepared_transactions".to_owned(), "5".to_owned())];
     let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;
@@ -226,7 +226,7 @@ fn scans_of_locks(plan: &Value) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_waiters_among_many_locks_make_nobody_read_them_more_often() {
+async fn many_waiters_among_many_locks_do_not_increase_how_often_locks_are_read() {
     const WAITERS: usize = 30;
     let (tasks, _stop) = runtime_tasks();
     let settings = [("max_prepared_transactions", "5"), ("max_locks_per_transaction", "500")];
@@ -274,7 +274,7 @@ async fn many_waiters_among_many_locks_make_nobody_read_them_more_often() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_lock_table_is_counted_now_and_then_and_its_fill_told_in_each_run() {
+async fn the_lock_table_is_counted_now_and_then_and_its_fill_reported_in_each_run() {
     const RUNS: f64 = 24.0;
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;

@@ -130,7 +130,7 @@ async fn any_metric_of_the_agent_can_be_judged_and_none_is_shown_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_is_away_is_told_of_elsewhere_until_it_is_back() {
+async fn a_receiver_that_is_away_is_reported_to_another_one_until_it_is_back() {
     let stage = Stage::new().await;
     let late = "receiver-failing = { for = \"0\" }\nnotifications-late = { warning = 0.5, critical = 3000, clear = 0.1 }";
     let agent = stage.agent(late).await;
@@ -169,7 +169,7 @@ async fn a_refused_notification_is_a_dead_letter_and_the_receiver_is_not_failing
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_is_gone_is_said_to_be_until_the_agent_starts_anew() {
+async fn a_receiver_that_is_gone_is_reported_until_the_agent_starts_again() {
     let stage = Stage::new().await;
     let agent = stage.agent("").await;
     stage.ops.reply_next([Reply::of(StatusCode::GONE)]);
@@ -184,7 +184,7 @@ async fn a_receiver_that_is_gone_is_said_to_be_until_the_agent_starts_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_store_is_said_with_its_place_until_its_file_is_removed() {
+async fn a_damaged_store_is_reported_with_its_path_until_its_file_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
     std::fs::write(folder.path().join("data/pharos.db"), "this is no database, and long enough to be looked at as one".repeat(200))
@@ -207,7 +207,7 @@ async fn a_damaged_store_is_said_with_its_place_until_its_file_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_cannot_be_written_is_said_while_it_cannot() {
+async fn a_store_that_cannot_be_written_is_reported_meanwhile() {
     let stage = Stage::new().await;
     let agent = stage.agent("store-degraded = { keep_firing_for = \"0\" }").await;
     let other = rusqlite::Connection::open(agent.folder().join("data/pharos.db")).unwrap();
@@ -220,7 +220,7 @@ async fn a_store_that_cannot_be_written_is_said_while_it_cannot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plugins_that_do_not_serve_or_were_refused_are_told_apart_and_both_clear() {
+async fn plugins_that_do_not_serve_and_refused_files_are_distinguished_and_both_clear() {
     let config = "[plugin.agent-essentials.settings.checks]\nplugin-not-serving = { for = \"0\" }\n";
     let zoo = Zoo::start(config, vec![named("steady", ""), named("trapper", "armed=trap")], only(&["agent-essentials"])).await;
     for plugin in ["steady", "trapper", "agent-essentials"] {
@@ -310,7 +310,7 @@ async fn unmatched(directory: &Path) -> Vec<Unseen> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rule_that_needs_what_nobody_collects_is_named_at_load() {
+async fn a_rule_that_needs_uncollected_facts_is_named_at_load() {
     let rule = "[[plugin.threshold.settings.rules]]\nid = \"misspelt\"\nmetric = \"pharos_redis_memory_used_byte\"\nabove = 1\nseverity = \"info\"\n";
     // As a file: an agent does not start where the config and its own plugin decide that a rule never matches.
     let folder = plugin_folder(&["threshold"]);
@@ -327,7 +327,7 @@ async fn a_rule_that_needs_what_nobody_collects_is_named_at_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trouble_of_a_receiver_that_every_matching_route_leads_to_is_told_to_another_one() {
+async fn trouble_of_a_receiver_that_every_matching_route_leads_to_is_reported_to_another_one() {
     let stage = Stage::new().await;
     stage.ops.reply_otherwise(Reply::of(StatusCode::GONE));
     let config = stage.config("").replace("match = { plugin = \"agent-essentials\" }", "match = { rule = \"another\" }");

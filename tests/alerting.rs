@@ -133,7 +133,7 @@ async fn wait_state(agent: &TestAgent, rule: &str, state: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pending_firing_and_resolved_are_told_once_each_and_in_order() {
+async fn pending_firing_and_resolved_are_sent_once_each_and_in_order() {
     let mut stage = Stage::new().await;
     let rules = Stage::rule("many-keys", 5, "warning", "1500ms") + &Stage::rule("blip", 5, "warning", "1h");
     let agent = stage.agent(&rules).await;
@@ -180,7 +180,7 @@ async fn a_receiver_that_is_away_gets_the_same_message_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rejected_message_is_given_up_so_nobody_hears_of_its_end_and_the_next_incident_is_told() {
+async fn a_rejected_message_is_given_up_with_its_end_and_the_next_incident_is_sent() {
     let mut stage = Stage::new().await;
     stage.ops.reply_next([Reply::of(StatusCode::BAD_REQUEST)]);
     let agent = stage.agent(&Stage::rule("many-keys", 5, "warning", "0")).await;
@@ -203,7 +203,7 @@ async fn a_rejected_message_is_given_up_so_nobody_hears_of_its_end_and_the_next_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_not_delivered_at_the_stop_is_delivered_after_the_next_start() {
+async fn notifications_that_were_not_delivered_at_the_stop_are_delivered_after_the_next_start() {
     let mut stage = Stage::new().await;
     let rules = Stage::rule("many-keys", 5, "warning", "0");
     stage.ops.reply_otherwise(Reply::of(StatusCode::SERVICE_UNAVAILABLE));
@@ -244,7 +244,7 @@ async fn a_route_by_severity_leads_to_its_receiver_and_one_that_hangs_delays_no_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restarted_agent_goes_on_with_its_alerts_and_says_nothing_twice() {
+async fn a_restarted_agent_continues_its_alerts_and_sends_nothing_twice() {
     let mut stage = Stage::new().await;
     let rules = Stage::rule("many-keys", 5, "warning", "0");
     let agent = stage.agent(&rules).await;

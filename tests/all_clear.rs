@@ -41,7 +41,7 @@ async fn wait_readings(agent: &TestAgent, server: &PostgresServer, part: &str, c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_whose_drop_waits_for_an_old_transaction_is_told_until_it_is_gone() {
+async fn an_index_whose_drop_waits_for_an_old_transaction_is_reported_until_it_is_gone() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server).await;
@@ -115,7 +115,7 @@ async fn a_reset_of_the_statistics_or_a_restart_of_the_agent_is_no_cure_of_what_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_without_a_consumer_is_known_for_as_long_as_any_agent_knew_it() {
+async fn the_time_of_a_slot_without_a_consumer_survives_restarts_of_the_agent() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     session(&server).await.run("SELECT pg_create_physical_replication_slot('kept', true)").await.unwrap();
@@ -163,7 +163,7 @@ async fn a_right_that_is_back_is_used_at_once_by_all_that_lacked_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_that_a_primary_and_its_standby_lack_is_told_once_and_of_the_standby_while_it_is_alone() {
+async fn a_right_that_a_primary_and_its_standby_lack_is_reported_once_and_for_the_standby_while_it_is_alone() {
     let (tasks, _stop) = runtime_tasks();
     let mut primary = postgres(&tasks).await;
     let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();

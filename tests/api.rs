@@ -136,7 +136,7 @@ async fn answers_have_the_promised_shapes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_part_of_the_agent_says_how_it_is_and_that_it_stops() {
+async fn every_part_of_the_agent_shows_its_state_and_that_it_stops() {
     let (tasks, stop) = runtime_tasks();
     let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
@@ -166,7 +166,7 @@ async fn every_part_of_the_agent_says_how_it_is_and_that_it_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_is_down_is_degraded_until_it_hears_again() {
+async fn a_receiver_that_is_down_is_degraded_until_it_accepts_again() {
     let (tasks, stop) = runtime_tasks();
     let cache = redis(&tasks).await;
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
@@ -224,7 +224,7 @@ async fn plugins_are_listed_with_what_serves_and_where_it_came_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn series_have_the_labels_of_the_catalogue_and_both_formats_say_the_same() {
+async fn series_have_the_labels_of_the_catalogue_and_both_formats_agree() {
     let (tasks, _) = runtime_tasks();
     let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
     let agent = TestAgent::start(&format!("{}{}{RULES}", postgres_config("app", &server), redis_config("cache", &[&cache]))).await;
@@ -330,7 +330,7 @@ async fn tokens_open_everything_and_only_health_is_open_without() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_store_is_said_and_watching_goes_on() {
+async fn a_damaged_store_is_reported_and_monitoring_continues() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
     std::fs::write(folder.path().join("data/pharos.db"), "this is no database, and long enough to be looked at as one".repeat(200))

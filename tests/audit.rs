@@ -140,7 +140,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn the_oldest_rows_go_beyond_a_bound_and_the_chain_says_so() {
+async fn the_oldest_rows_beyond_a_bound_are_removed_and_the_chain_records_it() {
     const AT_ONCE: u64 = 10_000;
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
@@ -190,7 +190,7 @@ async fn the_command_line_reads_the_log_of_an_agent_that_runs_and_of_one_that_is
 }
 
 #[test]
-fn where_there_is_no_store_it_is_said() {
+fn a_missing_store_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let error = StoreReader::open(folder.path()).unwrap_err();
     assert!(matches!(error, StoreError::Missing { .. }) && error.to_string().contains("name the agent's agent.data_dir"), "{error}");

@@ -77,7 +77,7 @@ async fn check_prints_every_error_with_its_place_and_exits_with_78() {
 }
 
 #[tokio::test]
-async fn check_of_a_good_file_says_so_and_a_missing_one_exits_with_78() {
+async fn check_of_a_good_file_prints_ok_and_a_missing_one_exits_with_78() {
     let (code, stdout, stderr) = Setup::new("").output("check").await;
     assert!(code == Some(0) && stdout.ends_with("pharos.toml: ok\n") && stderr.is_empty(), "{stdout}{stderr}");
     let (code, _, stderr) = output(&["check", "--config", "/nowhere/pharos.toml"]).await;
@@ -203,7 +203,7 @@ fn full() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream) {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_holds_nothing_up_and_one_that_is_closed_ends_nothing() {
+async fn a_log_without_a_reader_delays_nothing_and_a_closed_one_ends_nothing() {
     let reserved = ReservedPort::new();
     let port = reserved.number();
     for is_closed in [false, true] {

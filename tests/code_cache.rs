@@ -46,7 +46,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn code_that_was_exchanged_or_damaged_is_made_anew_and_never_run() {
+async fn code_that_was_exchanged_or_damaged_is_compiled_again_and_never_run() {
     let (one, other) = (named("one", ""), named("other", ""));
     let folder = started_once(vec![one.clone(), other.clone()]).await;
     let (of_one, of_other) = (code(folder.path(), &one.1), code(folder.path(), &other.1));
@@ -85,7 +85,7 @@ async fn code_that_was_exchanged_or_damaged_is_made_anew_and_never_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cache_of_somebody_else_is_neither_read_nor_written_and_plugins_serve_without() {
+async fn a_cache_of_another_user_is_neither_read_nor_written_and_plugins_serve_without_it() {
     assert!(rustix::process::geteuid().is_root(), "this test gives files away, which only root may: run the tests as root");
     let steady = named("steady", "");
     let folder = started_once(vec![steady.clone()]).await;

@@ -295,7 +295,7 @@ async fn locks_show_who_waits_for_whom_down_to_the_root() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replication_is_seen_from_both_sides_with_what_slots_keep() {
+async fn replication_is_shown_from_both_sides_with_the_wal_that_slots_retain() {
     let (tasks, _stop) = runtime_tasks();
     let primary = postgres(&tasks).await;
     let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();

@@ -21,7 +21,7 @@ const POOR: &str = r#"
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn collectors_that_cost_too_much_run_less_often_and_say_so() {
+async fn collectors_that_cost_too_much_run_less_often_and_report_it() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let agent = TestAgent::start_with(&format!("{POOR}{}", postgres_config("app", &server)), Vec::new()).await;

@@ -265,7 +265,7 @@ fn leaves_nothing(folder: &Path) -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_demo_tells_of_each_trouble_until_it_is_over_and_ends_by_itself() -> Result<()> {
+async fn the_demo_reports_each_fault_until_it_is_over_and_ends_by_itself() -> Result<()> {
     shipped();
     let (folder, log) = (folder()?, tempfile::NamedTempFile::new()?);
     let mut demo = demo(folder.path(), "52s", log.path())?;
@@ -349,7 +349,7 @@ async fn post(receiver: &Receiver, body: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn the_receiver_counts_what_it_accepted_and_answers_as_told() -> Result<()> {
+async fn the_receiver_counts_accepted_requests_and_answers_as_set() -> Result<()> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let (lines, mut printed) = tokio::sync::mpsc::channel(8);
     let receiver = Receiver::start(Some(lines), &tasks, &stop).await?;

@@ -51,7 +51,7 @@ async fn a_store_that_is_deleted_under_the_agent_is_put_back_whole() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_damaged_under_the_agent_begins_anew_with_what_the_agent_knows() {
+async fn a_store_that_is_damaged_under_the_agent_is_replaced_with_the_contents_of_memory() {
     let folder = tempfile::tempdir().unwrap();
     let store = with_alerts(folder.path(), 300).await;
     let delivered = pharos_model::outbox::Settlement::Delivered { seqs: (1..=200).collect(), note: None };
@@ -110,7 +110,7 @@ async fn a_read_only_store_is_read_and_alerts_live_in_memory_until_it_can_be_wri
 }
 
 #[tokio::test]
-async fn a_read_only_directory_that_nobody_locked_before_is_refused() {
+async fn a_read_only_directory_without_a_lock_file_is_refused() {
     let disk = SmallDisk::mount("16m");
     disk.make_read_only(true);
     let error = Store::open(disk.path()).unwrap_err();

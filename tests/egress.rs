@@ -44,7 +44,7 @@ async fn server() -> (u16, Arc<Mutex<BTreeSet<String>>>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_notifier_reaches_what_was_granted_and_is_told_how_to_get_the_rest() {
+async fn a_notifier_reaches_granted_hosts_and_an_error_says_how_to_grant_the_rest() {
     let (tasks, stop) = runtime_tasks();
     let report = Receiver::start(None, &tasks, &stop).await.unwrap();
     let (port, asked) = server().await;
@@ -129,7 +129,7 @@ async fn the_webhook_without_a_grant_gives_up_and_counts_it_as_denied() {
 }
 
 #[test]
-fn whatever_an_address_is_dressed_as_it_is_known_for_what_it_is() {
+fn an_embedded_address_is_judged_as_the_address_that_it_stands_for() {
     let inside = "0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.127.255.255 127.0.0.1 169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.1 192.0.2.1 \
         192.88.99.1 192.168.0.1 198.18.0.1 198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 240.0.0.1 255.255.255.255 \
         :: ::1 fc00::1 fdff::1 fe80::1 febf::1 fec0::1 ff02::1 2001:db8::1 2001:20::1 3fff::1 100::1 5f00::1 64:ff9b:1::1 \

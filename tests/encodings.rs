@@ -99,7 +99,7 @@ async fn names_in_other_encodings_cost_nothing_but_themselves_and_no_two_are_sho
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doctor_names_what_it_cannot_name_in_sql_and_its_script_mends_the_rest() {
+async fn doctor_reports_names_that_sql_cannot_contain_and_its_script_grants_the_rest() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     furnish(&server).await;

@@ -54,7 +54,7 @@ fn a_pipe_on_the_command_line_is_read_to_its_end() {
 
 /// Run as a user who may not write there, as an agent would be.
 #[tokio::test]
-async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
+async fn check_reports_where_the_agent_cannot_store_its_state_and_makes_nothing() {
     const NOBODY: u32 = 65_534;
     let folder = tempfile::tempdir().unwrap();
     let permit = |path: &Path, mode: u32| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -138,7 +138,7 @@ async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
 }
 
 #[tokio::test]
-async fn check_looks_into_certificates_and_keys() {
+async fn check_reads_certificates_and_keys() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let made = std::process::Command::new("openssl")

@@ -68,7 +68,7 @@ async fn a_lock_pile_up_names_the_session_to_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forgotten_prepared_transaction_that_holds_the_horizon_is_named() {
+async fn a_prepared_transaction_that_holds_the_horizon_is_named() {
     let (tasks, _stop) = runtime_tasks();
     let settings = vec![("max_prepared_transactions".to_owned(), "5".to_owned())];
     let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;
@@ -129,7 +129,7 @@ async fn two_primaries_are_a_split_brain_with_both_addresses_until_one_is_gone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_is_told_by_what_was_lost_first_and_by_who_took_over() {
+async fn a_failover_is_reported_first_as_a_loss_and_then_with_the_new_primary() {
     let (tasks, _stop) = runtime_tasks();
     let mut primary = postgres(&tasks).await;
     let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();

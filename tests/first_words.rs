@@ -33,7 +33,7 @@ async fn every_server_is_named_with_its_version_where_the_agent_first_reaches_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_grant_is_asked_for_only_where_a_receiver_needs_it() {
+async fn a_missing_grant_is_reported_only_if_a_receiver_needs_it() {
     let folder = tempfile::tempdir().unwrap();
     let log = start(folder.path(), "").lines_to("`redis-essentials` ").await;
     assert!(log.iter().any(|line| line.contains("`email` ")) && log.iter().any(|line| line.contains("`webhook` ")), "{log:#?}");

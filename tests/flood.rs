@@ -25,7 +25,7 @@ fn have_arrived(received: &Received, expected: Count) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_alerts_at_once_are_told_and_resolve() {
+async fn ten_thousand_alerts_at_once_are_delivered_and_resolve() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
     // A debug build of the agent takes its time with ten thousand findings.

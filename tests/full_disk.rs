@@ -32,7 +32,7 @@ async fn stored(directory: &std::path::Path) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn space_is_kept_for_alerts_and_used_when_there_is_no_other() {
+async fn space_is_reserved_for_alerts_and_used_when_there_is_no_other() {
     let disk = SmallDisk::mount("12m");
     let store = Store::open(disk.path()).unwrap();
     let mode = std::fs::metadata(disk.path().join("ballast")).unwrap().permissions().mode() & 0o777;
@@ -70,7 +70,7 @@ async fn space_is_kept_for_alerts_and_used_when_there_is_no_other() {
 }
 
 #[tokio::test]
-async fn alerts_outlive_a_disk_that_takes_nothing_at_all_in_memory() {
+async fn alerts_survive_in_memory_while_a_disk_accepts_no_write() {
     let disk = SmallDisk::mount("12m");
     let store = Store::open(disk.path()).unwrap();
     let mut number = 0;
@@ -121,7 +121,7 @@ async fn a_start_on_a_full_disk_works_with_and_without_what_was_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_on_a_full_disk_tells_and_stores_alerts_is_killed_starts_and_recovers() {
+async fn an_agent_on_a_full_disk_sends_and_stores_alerts_is_killed_starts_and_recovers() {
     // Compiled plugins need their space too.
     let disk = SmallDisk::mount("64m");
     let mut stage = Stage::set_in(disk.path()).await;

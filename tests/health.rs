@@ -42,7 +42,7 @@ fn three_offences_in_a_row_quarantine_and_a_call_that_works_starts_the_count_aga
 
 /// Retries of one receiver come in a row where no other one is told anything for a while.
 #[test]
-fn what_always_fails_about_one_thing_alone_is_kept_from_that_alone() {
+fn a_plugin_that_always_fails_about_one_subject_is_not_called_about_that_subject_only() {
     let mut health = Health::default();
     assert!(!health.worked(OTHER, s(0)));
     for now in [1, 2] {
@@ -69,7 +69,7 @@ fn each_probe_that_fails_doubles_the_pause_up_to_five_minutes() {
 }
 
 #[test]
-fn a_probe_of_the_plugin_and_of_one_server_at_once_keeps_neither_waiting_for_ever() {
+fn a_probe_of_the_plugin_and_of_one_server_at_once_lets_neither_wait_for_ever() {
     let mut health = Health::default();
     // Kept from one, since others work meanwhile.
     loop {
@@ -93,7 +93,7 @@ fn a_probe_of_the_plugin_and_of_one_server_at_once_keeps_neither_waiting_for_eve
 }
 
 #[test]
-fn nobody_is_called_in_a_pause_and_after_it_one_probe_at_a_time() {
+fn no_plugin_is_called_in_a_pause_and_after_it_one_probe_at_a_time() {
     let mut health = Health::default();
     assert_eq!(quarantine(&mut health, s(10)), s(1));
     assert_eq!(health.may_call(ONE, s(10)), Err(s(1)));
@@ -213,7 +213,7 @@ fn a_plugin_that_fails_with_one_server_goes_on_with_the_others() {
 }
 
 #[test]
-fn a_server_that_is_gone_is_forgotten() {
+fn the_record_of_a_server_that_is_gone_is_removed() {
     let mut health = Health::default();
     by_turns(&mut health, 0..10, |call| call % 2 == 0);
     assert!(health.is_failing());

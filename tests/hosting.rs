@@ -115,7 +115,7 @@ fn instances_in_components_inside_components_are_counted_as_often_as_they_are_ma
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_plugin_clock_stands_still_nobody_is_called_and_alerts_stand_still() {
+async fn while_the_plugin_clock_stands_still_no_plugin_is_called_and_alerts_freeze() {
     let program = ZooProgram::start(&without_shipped(), vec![named("steady", "")]).await;
     let alert = |list: &Value, fits: &dyn Fn(&Value) -> bool| item(list, "plugin", "steady").is_some_and(fits);
     program.wait_json("/api/database/alerts", |list| alert(list, &|alert| alert["state"] == "firing")).await;

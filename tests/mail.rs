@@ -94,7 +94,7 @@ async fn a_real_server_reads_a_mail_as_it_was_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_is_spoken_to_as_its_config_says() {
+async fn the_dialogue_with_a_relay_follows_its_config() {
     let account = Some(("pharos", "word"));
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
@@ -142,7 +142,7 @@ async fn a_certificate_that_is_not_right_gets_no_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_refuses_keeps_nobody_else_from_getting_it() {
+async fn a_recipient_that_refuses_a_mail_does_not_prevent_the_others_from_getting_it() {
     let server = SmtpServer::start(Mode::None, None).await;
     let email = Notifier::load("email", &relay_config(server.port(), "encryption = \"none\"")).await.unwrap();
     let settings = to(&["dba@example.com", "nobody@example.com", "busy@example.com"]);
@@ -167,7 +167,7 @@ async fn who_refuses_keeps_nobody_else_from_getting_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_round_gets_the_same_mail_and_the_others_are_not_asked_again() {
+async fn a_recipient_that_accepts_later_gets_the_same_mail_and_the_others_are_not_tried_again() {
     let script = |connection: usize, command: &str| {
         (connection == 0 && command.starts_with("RCPT TO:<slow")).then_some(Action::Reply("451 greylisted"))
     };
@@ -261,7 +261,7 @@ async fn a_relay_that_falls_silent_is_left_and_only_what_it_may_have_is_ambiguou
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_lost_after_its_last_dot_comes_again_under_its_id() {
+async fn a_mail_that_was_lost_after_its_last_dot_is_sent_again_under_its_id() {
     let script = |connection: usize, command: &str| (connection == 0 && command == "content").then_some(Action::Close);
     let server = ScriptedSmtp::start(script).await;
     let email = Notifier::load("email", &relay_config(server.port(), "encryption = \"none\"")).await.unwrap();
@@ -279,7 +279,7 @@ async fn what_was_lost_after_its_last_dot_comes_again_under_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_said_to_a_relay_whose_encryption_somebody_took_away() {
+async fn nothing_is_sent_to_a_relay_whose_encryption_was_removed_on_the_way() {
     type Script = fn(usize, &str) -> Option<Action>;
     let cases: [(Script, &str); 4] = [
         (|_, _| None, "it offers no STARTTLS, so nothing was sent"),

@@ -126,7 +126,7 @@ fn an_address_means_what_it_looks_like() {
 }
 
 #[test]
-fn a_token_is_its_owners_alone_and_nobody_guesses_it() {
+fn a_token_belongs_to_one_name_and_cannot_be_guessed() {
     let token = |name: &str, sha256: &str| format!("[[access.token]]\nname = \"{name}\"\nrole = \"viewer\"\nsha256 = \"{sha256}\"\n");
     check(
         &token("a", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"),

@@ -119,7 +119,7 @@ const OFFENDERS: [(&str, &str, &[&str], &str); 13] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_misbehaves_is_quarantined_alone_keeps_its_alerts_and_may_come_back() {
+async fn a_plugin_that_misbehaves_is_quarantined_alone_retains_its_alerts_and_may_return() {
     let mut files: Vec<_> = OFFENDERS.iter().map(|(id, order, ..)| named(id, order)).collect();
     files.push(named("steady", "armed=remember"));
     // On a busy machine the looper could be ended by another of its limits than the one it is here for.
@@ -195,7 +195,7 @@ async fn a_plugin_that_goes_on_failing_is_called_less_and_less_often() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_plugin_does_not_keep_others_from_judging() {
+async fn a_slow_plugin_does_not_prevent_others_from_judging() {
     let sleeper = named("sleeper", "armed=sleep:600000");
     let config = "[plugin.sleeper.limits]\nwall = \"10m\"\n";
     let zoo = Zoo::start(config, vec![sleeper, named("steady", "armed=remember")], Vec::new()).await;
@@ -242,7 +242,7 @@ async fn a_slow_plugin_with_many_subjects_waits_behind_itself_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_instance_uses_before_its_first_call_is_counted() {
+async fn usage_of_an_instance_before_its_first_call_is_counted() {
     // Each trap costs an instance, and each new one is busy at its start and in its `init`. The other plugin is like the first and idle
     // there, so whatever a call costs on this machine, what the first one uses beyond that is what its instances are busy with.
     let files = vec![named("busy", "start=burn:100;init=burn:100;armed=trap"), named("idle", "armed=trap")];
@@ -265,7 +265,7 @@ async fn what_an_instance_uses_before_its_first_call_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_unruly_plugin_says_is_bounded_and_made_clean() {
+async fn texts_of_an_unruly_plugin_are_bounded_and_made_clean() {
     let unruly = [
         ("garbage", "armed=garbage"),
         ("many", "armed=many:3000"),

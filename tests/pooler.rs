@@ -68,7 +68,7 @@ async fn a_pooler_is_refused_in_every_mode_and_nothing_is_left_behind_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_console_of_a_pooler_and_a_pooler_without_its_server_are_known_as_well() {
+async fn the_console_of_a_pooler_and_a_pooler_without_its_server_are_recognised_as_well() {
     let (tasks, _stop) = runtime_tasks();
     let mut server = postgres(&tasks).await;
     let pooler = Pooler::start(&server, "pool_mode = transaction\nignore_startup_parameters = options").await;
@@ -80,7 +80,7 @@ async fn the_console_of_a_pooler_and_a_pooler_without_its_server_are_known_as_we
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_that_is_pointed_at_a_pooler_says_so_and_watches_the_server_beside_it() {
+async fn an_address_of_a_pooler_is_reported_and_other_servers_are_monitored() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let pooler = Pooler::start(&server, "pool_mode = transaction\nignore_startup_parameters = options, extra_float_digits").await;

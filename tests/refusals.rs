@@ -176,7 +176,7 @@ async fn a_compile_helper_past_its_limits_is_a_clear_refusal_and_the_agent_lives
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_compiled_once_needs_no_helper_at_the_next_start() {
+async fn a_cached_plugin_needs_no_helper_at_the_next_start() {
     let missing = PathBuf::from("/nonexistent/pharos");
     let (id, bytes) = named("steady", "");
     let folder = tempfile::tempdir().unwrap();

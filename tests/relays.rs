@@ -7,7 +7,7 @@ use expect_test::expect;
 use crate::config::check;
 
 #[test]
-fn a_relay_says_whose_mail_it_is_and_never_logs_in_over_clear_text() {
+fn a_relay_needs_a_sender_and_never_a_login_over_clear_text() {
     check(
         "[relay.office]\nhost = \"smtp.example.com\"\nfrom = \"Pharos <pharos@example.com>\"\n",
         expect![[r#"

@@ -33,7 +33,7 @@ async fn wait_count(receiver: &Receiver, rule: &str, firing: usize, resolved: us
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_build_changes_findings_and_nobody_is_told_twice() {
+async fn another_build_changes_findings_and_no_alert_is_sent_twice() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
     let zoo = Zoo::start(&receiver_config(&receiver.url()), Vec::new(), webhook()).await;
@@ -109,7 +109,7 @@ async fn a_file_is_read_whole_however_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_takes_over_from_the_embedded_plugin_and_gives_back() {
+async fn a_file_replaces_the_embedded_plugin_until_it_is_removed() {
     let embedded = || vec![named("judge", "version=1.0.0")];
     let zoo = Zoo::start("", Vec::new(), embedded()).await;
     assert_eq!(zoo.wait_version("judge", "1.0.0").await["source"], "embedded");
@@ -220,7 +220,7 @@ async fn the_plugin_folder_may_come_late_go_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_plugin_remembers_survives_reload_and_restart() {
+async fn the_state_of_a_plugin_survives_reload_and_restart() {
     let gauge = "pharos_plugin_user_gauge{plugin=\"judge\",name=\"remembered\"}";
     let zoo = Zoo::start("", vec![named("judge", "version=1.0.0;armed=remember")], Vec::new()).await;
     zoo.arm().await;
@@ -243,7 +243,7 @@ async fn what_a_plugin_remembers_survives_reload_and_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_to_plugins_is_recorded() {
+async fn changes_of_plugins_are_recorded() {
     let files = vec![named("judge", "version=1.0.0"), named("trapper", "armed=trap")];
     let zoo = Zoo::start("", files, Vec::new()).await;
     zoo.wait_alert("judge", "always", "firing").await;
@@ -305,7 +305,7 @@ async fn what_happens_to_plugins_is_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_leads_nowhere_is_said_so_and_keeps_nobody_waiting() {
+async fn a_link_that_leads_nowhere_is_reported_and_delays_no_other_plugin() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("plugins")).unwrap();
     let link = folder.path().join("plugins/judge.wasm");
@@ -320,7 +320,7 @@ async fn a_file_that_leads_nowhere_is_said_so_and_keeps_nobody_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_event_is_lost_while_nobody_takes_them() {
+async fn no_event_is_lost_while_nothing_receives_events() {
     let ids = ["one", "two", "three", "four"];
     let mut files: Vec<_> = ids.iter().map(|id| named(id, "")).collect();
     files.push(("bad".to_owned(), b"garbage".to_vec()));

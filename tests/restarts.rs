@@ -103,7 +103,7 @@ async fn every_major_version_shows_what_kind_of_restart_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_of_a_redis_is_told_and_the_first_sight_of_one_is_none() {
+async fn a_restart_of_a_redis_is_reported_and_its_first_reading_is_no_restart() {
     let (tasks, _stop) = runtime_tasks();
     let mut server = redis(&tasks).await;
     let plugins = shipped().into_iter().filter(|(id, _)| id == "redis-essentials").collect();

@@ -88,7 +88,7 @@ expect = [{ at = "1m", alerts = [], skipped = [] }]
 "#;
 
 #[tokio::test]
-async fn what_differs_is_shown_with_the_waits_and_the_reasons() {
+async fn differences_are_shown_with_the_waits_and_the_reasons() {
     let (code, stdout, stderr) = tested(&about_redis(DIFFERS), &[]).await;
     let expected = r#"FAIL  tests.toml:5: it fires too late
       open alerts at 20s (line 10), - expected, + got:
@@ -105,7 +105,7 @@ ok    tests.toml: it holds
 }
 
 #[tokio::test]
-async fn programs_are_told_the_same_as_json_and_cases_can_be_chosen() {
+async fn json_has_the_same_results_and_cases_can_be_chosen() {
     let (code, stdout, stderr) = tested(&about_redis(DIFFERS), &["--json", "--case", "late"]).await;
     let said: Value = serde_json::from_str(&stdout).unwrap_or_else(|err| panic!("{err}: {stdout}{stderr}"));
     assert_eq!((code, &said["passed"], &said["failed"]), (Some(1), &0.into(), &1.into()));
@@ -273,7 +273,7 @@ expect = [{ at = "10s", alerts = [] }]
 
 /// What the agent says of a server that it cannot reach is in a table of the part `up`.
 #[tokio::test]
-async fn a_server_that_is_down_may_have_tables_that_say_why() {
+async fn a_server_that_is_down_may_have_tables_with_the_reason() {
     let text = r#"plugin = "redis-essentials"
 subject.kind = "redis"
 [[case]]
@@ -369,7 +369,7 @@ expect = [
 }
 
 #[tokio::test]
-async fn what_only_the_plugin_knows_is_refused_at_its_place_too() {
+async fn mistakes_that_only_the_plugin_finds_are_refused_at_their_place_too() {
     let case = "[[case]]\nname = \"a\"\nexpect = [{ at = \"10s\", alerts = [{ rule = \"fill\", severity = \"info\", state = \"firing\" }], skipped = [\"x\"] }]\n";
     refused(
         &tested(&about_redis(case), &[]).await,

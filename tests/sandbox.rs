@@ -67,7 +67,7 @@ async fn files_sockets_names_and_the_agents_surroundings_are_out_of_reach() {
 }
 
 #[tokio::test]
-async fn what_is_inert_is_said_to_be() {
+async fn inert_imports_are_reported_as_inert() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("outside.wasm");
     std::fs::write(&file, guest_of(Build::Outside, "id=outside")).unwrap();

@@ -87,7 +87,7 @@ limits = { memory = "0" }
 "#;
 
 #[tokio::test]
-async fn every_mistake_that_plugins_know_of_is_found_at_its_place() {
+async fn every_mistake_that_plugins_report_is_found_at_its_place() {
     check(MISTAKES, expect![[r#"
         pharos.toml:4:17: `database[0].password_file`: /does/not/exist cannot be read: No such file or directory (os error 2)
         pharos.toml:7:10: `plugin.threshold.settings.rules[0].metric`: no metric is named "pharos_postgres_connection_used_ratio"; did you mean `pharos_postgres_connections_used_ratio`?
@@ -162,7 +162,7 @@ target = ["rule=\"\""]
 }
 
 #[tokio::test]
-async fn an_agent_refuses_what_the_file_and_the_binary_decide_and_says_the_same() {
+async fn an_agent_refuses_mistakes_that_the_file_and_the_binary_decide_and_reports_the_same() {
     let config = "[plugin.postgres-essentials.settings.checks]\nlock-weit = { warning = 3 }\n";
     let said = check(
         config,
@@ -262,7 +262,7 @@ async fn a_version_with_another_reason_for_the_same_setting_serves_and_one_that_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_wrong_receiver_keeps_its_messages_and_takes_no_other_along() {
+async fn a_wrong_receiver_retains_its_messages_and_affects_no_other_receiver() {
     let (tasks, stop) = runtime_tasks();
     let ops = Receiver::start(None, &tasks, &stop).await.unwrap();
     let folder = plugin_folder(&["threshold", "webhook"]);

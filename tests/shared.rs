@@ -40,7 +40,7 @@ fn fires(alert: &Value) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_primary_and_its_standby_share_is_told_once_and_goes_on_through_a_failover() {
+async fn facts_that_a_primary_and_its_standby_share_are_reported_once_and_survive_a_failover() {
     let (tasks, _stop) = runtime_tasks();
     let mut primary = postgres(&tasks).await;
     let truth = session(&primary, "postgres").await;

@@ -254,7 +254,7 @@ async fn resets_under_way_count_nothing_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn our_own_statements_are_known_by_their_collector_and_are_nobodys_slow_queries() {
+async fn statements_of_the_agent_name_their_collector_and_are_no_slow_queries() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres_with(PostgresOptions::default(), &tasks).await;
     let agent = TestAgent::watch(&server).await;

@@ -144,7 +144,7 @@ async fn settled_notifications_are_bounded_and_those_under_way_never_go() {
 }
 
 #[tokio::test]
-async fn what_a_receiver_heard_better_of_is_not_tried_again() {
+async fn a_notification_that_a_newer_delivery_contradicts_is_not_retried() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let mut changes = begins(1);
@@ -237,7 +237,7 @@ async fn a_damaged_store_is_set_aside_and_a_new_one_begins() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_deleted_begins_anew() {
+async fn a_store_that_was_deleted_is_created_again() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path()).await;
     std::fs::remove_file(folder.path().join("pharos.db")).unwrap();
@@ -245,7 +245,7 @@ async fn a_store_that_was_deleted_begins_anew() {
 }
 
 #[tokio::test]
-async fn a_directory_that_others_may_write_becomes_ours_alone_and_one_of_somebody_else_is_refused() {
+async fn a_directory_that_others_may_write_loses_that_permission_and_one_of_another_user_is_refused() {
     const NOBODY: u32 = 65_534;
     assert!(rustix::process::geteuid().is_root(), "this test gives files away, which only root may: run the tests as root");
     let folder = tempfile::tempdir().unwrap();

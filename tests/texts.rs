@@ -38,7 +38,7 @@ fn strings(value: &Value, of: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_failing_plugins_say_is_bounded_and_clean_in_log_answers_and_store() {
+async fn texts_of_failing_plugins_are_bounded_and_clean_in_log_answers_and_store() {
     let mut files = vec![
         named("failer", "armed=rant:5000"),
         named("unready", "init=rant:5000"),
@@ -84,7 +84,7 @@ async fn what_failing_plugins_say_is_bounded_and_clean_in_log_answers_and_store(
 }
 
 #[tokio::test]
-async fn what_a_plugin_says_of_itself_moves_no_cursor() {
+async fn a_description_of_a_plugin_moves_no_cursor() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
         ("talker", guest("id=talker;summary=rant:3;wants=rant:30")),

@@ -287,7 +287,7 @@ const NEWER: &str = "
     $$";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_version_nobody_knows_yet_is_read_like_the_newest_and_said_once() {
+async fn an_unknown_version_is_read_like_the_newest_and_reported_once() {
     let (tasks, _stop) = runtime_tasks();
     let server = start(&versions(), 18, &tasks).await;
     let setup = session(&server).await;

@@ -10,7 +10,7 @@ use crate::fixture::saved::open;
 use crate::fixture::{item, shipped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_changed_setting_is_told_with_both_values_and_a_secret_with_none() {
+async fn a_changed_setting_is_reported_with_both_values_and_a_secret_with_none() {
     let (tasks, _stop) = runtime_tasks();
     let server = newest(&[("archive_command", "copy --password=hunter1 %p")], &tasks).await;
     let work = session(&server, "postgres").await;
@@ -64,7 +64,7 @@ async fn limits_of_roles_and_datnames_show_what_is_used_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_are_told_apart_by_their_encryption() {
+async fn sessions_are_distinguished_by_their_encryption() {
     let (tasks, _stop) = runtime_tasks();
     let files = tempfile::tempdir().unwrap();
     let tls = Some(certificates(files.path(), "localhost"));
@@ -205,7 +205,7 @@ async fn a_hundred_datnames_have_series_and_the_rest_is_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_setting_that_was_changed_while_nobody_watched_is_told_afterwards_and_kept() {
+async fn a_setting_that_was_changed_while_no_agent_ran_is_reported_afterwards_and_stored() {
     let (tasks, _stop) = runtime_tasks();
     let server = newest(&[], &tasks).await;
     let work = session(&server, "postgres").await;

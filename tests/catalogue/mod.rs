@@ -82,7 +82,7 @@ async fn spend_transactions(session: &Session, count: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn checkpoints_that_somebody_asks_for_are_counted_with_what_they_write() {
+async fn requested_checkpoints_are_counted_with_their_writes() {
     let (tasks, _stop) = runtime_tasks();
     let server = newest(&[("checkpoint_timeout", "7min")], &tasks).await;
     let work = session(&server, "postgres").await;
@@ -151,7 +151,7 @@ const SLOW: &str = "
     CREATE INDEX ON indexed (slow(n));";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commands_say_how_far_they_are_while_they_run() {
+async fn commands_show_their_progress_while_they_run() {
     let (tasks, _stop) = runtime_tasks();
     let server = newest(&[("autovacuum", "off")], &tasks).await;
     let setup = session(&server, "postgres").await;
@@ -215,7 +215,7 @@ async fn commands_say_how_far_they_are_while_they_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_base_backup_says_how_far_it_is() {
+async fn a_base_backup_shows_its_progress() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let agent = TestAgent::watch(&server).await;
@@ -238,7 +238,7 @@ async fn a_base_backup_says_how_far_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_horizon_names_whoever_holds_it() {
+async fn the_horizon_names_its_holder() {
     let (tasks, _stop) = runtime_tasks();
     let server = newest(&[("max_prepared_transactions", "5"), ("wal_level", "logical"), ("autovacuum", "off")], &tasks).await;
     let work = session(&server, "postgres").await;

@@ -21,7 +21,7 @@ const HOUR_MS: i64 = 3_600_000;
 const STEPS_MS: [i64; 4] = [HOUR_MS, -HOUR_MS, 87_660 * HOUR_MS, -87_660 * HOUR_MS];
 
 #[test]
-fn what_was_left_waits_an_hour_at_most_whatever_the_clocks_say() {
+fn notifications_of_an_earlier_agent_wait_an_hour_at_most_whatever_the_clocks_show() {
     let row = |state, created_at_ms, due_at_ms| OutboxRow {
         seq: 1,
         made: row(1),

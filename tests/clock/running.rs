@@ -66,7 +66,7 @@ fn start(folder: &Path, clock: &Path) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_said() {
+async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_reported() {
     let (tasks, stop) = runtime_tasks();
     let redis = redis(&tasks).await;
     let mut keys = redis.connect().await.unwrap();

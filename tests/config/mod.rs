@@ -130,7 +130,7 @@ fn an_empty_file_is_all_defaults() {
 }
 
 #[test]
-fn an_unknown_key_is_told_what_was_meant() {
+fn an_unknown_key_is_reported_with_a_similar_key() {
     check(
         "[agent]\nnmae = \"a\"\n[colect]\n",
         expect![[r#"
@@ -154,7 +154,7 @@ fn an_unknown_key_is_told_what_was_meant() {
 }
 
 #[test]
-fn a_wrong_type_is_told_what_is_wanted() {
+fn a_wrong_type_is_reported_with_the_right_one() {
     check(
         "[http]\nlisten = 9465\n[plugins]\npooling = \"yes\"\ndir = [\"a\"]\n[database]\nname = \"a\"",
         expect![[r#"
@@ -167,7 +167,7 @@ fn a_wrong_type_is_told_what_is_wanted() {
 }
 
 #[test]
-fn half_written_files_are_told_where_they_end() {
+fn half_written_files_are_reported_at_their_end() {
     check(
         "[agent]\nname = \"pha",
         expect![[r#"
@@ -359,7 +359,7 @@ fn a_secret_comes_from_one_place() {
 }
 
 #[test]
-fn every_error_of_a_file_is_told_at_once_in_its_order() {
+fn all_errors_of_a_file_are_reported_at_once_in_its_order() {
     let text = "[agent]\nnmae = \"é\"\n[http]\nlisten = \"0.0.0.0:1\"\n[[route]]\nmatch = { \"sevérité\" = \"x\", b = [] }\nreceiver = \"nobody\"\n[collect.interval]\nlocks = \"1ms\"";
     check(
         text,
@@ -374,7 +374,7 @@ fn every_error_of_a_file_is_told_at_once_in_its_order() {
 }
 
 #[test]
-fn files_that_cannot_be_read_say_why() {
+fn files_that_cannot_be_read_are_reported_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let said = |name: &str, bytes: Option<&[u8]>| {
         let path = folder.path().join(name);

@@ -77,7 +77,7 @@ async fn an_answer_under_way_makes_no_room_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn visitors_that_take_nothing_shut_nobody_out() {
+async fn clients_that_read_nothing_shut_no_other_client_out() {
     let agent = talkative().await;
     let mut held = Vec::new();
     loop {

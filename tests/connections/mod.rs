@@ -44,7 +44,7 @@ async fn made_room(agent: &TestAgent) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn half_requests_shut_nobody_out_and_end_by_themselves() {
+async fn incomplete_requests_shut_no_client_out_and_end_by_themselves() {
     let agent = TestAgent::start_with("", Vec::new()).await;
     let mut held = Vec::new();
     while made_room(&agent).await < 136.0 {

@@ -65,7 +65,7 @@ async fn furnish(server: &PostgresServer) {
     }
 }
 
-async fn assert_tenant_is_nobody(server: &PostgresServer, script: &str) {
+async fn assert_tenant_has_no_rights(server: &PostgresServer, script: &str) {
     let admin = superuser(server, "postgres").await;
     let has_more = "SELECT bool_or(rolsuper OR rolcreaterole OR rolcreatedb) OR (SELECT count(*) > 0 FROM pg_auth_members m \
                     JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = 'tenant') FROM pg_roles WHERE rolname = 'tenant'";
@@ -74,7 +74,7 @@ async fn assert_tenant_is_nobody(server: &PostgresServer, script: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_owns_a_datname_gains_nothing_by_the_script_and_nothing_is_missing_after_it() {
+async fn the_owner_of_a_datname_gains_nothing_by_the_script_and_nothing_is_missing_after_it() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     furnish(&server).await;
@@ -93,7 +93,7 @@ async fn who_owns_a_datname_gains_nothing_by_the_script_and_nothing_is_missing_a
         let script = found["servers"][0]["script"].as_str().unwrap().to_owned();
         assert!(script.chars().all(|char| char == '\n' || !char.is_control()), "a terminal would obey it: {script}");
         psql(&server, &script).await;
-        assert_tenant_is_nobody(&server, &script).await;
+        assert_tenant_has_no_rights(&server, &script).await;
         let after = report(&config).await;
         assert_eq!((&after["ok"], &after["servers"][0]["script"]), (&Value::from(true), &Value::Null), "{role}: {after:#}\n{script}");
     }

@@ -101,7 +101,7 @@ async fn furnish(server: &PostgresServer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_role_with_login_alone_is_told_what_it_lacks_and_the_script_mends_all_of_it_on_every_version() {
+async fn doctor_reports_all_rights_that_a_bare_role_lacks_and_its_script_grants_them_on_every_version() {
     let (tasks, _stop) = runtime_tasks();
     let folder = versions();
     for major in MAJORS {
@@ -164,7 +164,7 @@ async fn sees_enough_and_no_more(server: &PostgresServer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_needs_a_restart_is_advice_and_a_standby_sends_to_its_primary() {
+async fn a_change_that_needs_a_restart_is_advice_and_a_standby_refers_to_its_primary() {
     let (tasks, _stop) = runtime_tasks();
     let settings = [("shared_preload_libraries", ""), ("track_activities", "off")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let server = postgres_with(PostgresOptions { settings: settings.into(), ..PostgresOptions::default() }, &tasks).await;
@@ -193,7 +193,7 @@ async fn what_needs_a_restart_is_advice_and_a_standby_sends_to_its_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_does_not_answer_says_why_and_no_secret_is_printed() {
+async fn a_server_that_does_not_answer_is_reported_with_its_reason_and_no_secret_is_printed() {
     let (tasks, _stop) = runtime_tasks();
     let authentication = Authentication::Scram { password: "first".to_owned() };
     let mut server = postgres_with(PostgresOptions { authentication, ..PostgresOptions::default() }, &tasks).await;
@@ -225,7 +225,7 @@ async fn what_does_not_answer_says_why_and_no_secret_is_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_it_prints_fits_a_terminal_and_leaves_nothing_behind() {
+async fn the_output_fits_a_terminal_and_no_session_is_left_behind() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = superuser(&server, "postgres").await;

@@ -89,7 +89,7 @@ async fn hba(server: &PostgresServer, truth: &Session, rules: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refusals_are_told_apart_by_code_in_any_language() {
+async fn refusals_are_distinguished_by_code_in_any_language() {
     let (tasks, _stop) = runtime_tasks();
     let (server, _folder) = german(&tasks).await;
     server.create_database("watched").await.unwrap();

@@ -73,7 +73,7 @@ async fn our_backends(truth: &Session) -> i64 {
 
 /// While one server is down, the agent asks it as often as it reads one that is up, and no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_down_is_asked_at_the_pace_of_one_that_is_up() {
+async fn a_server_that_is_down_is_tried_as_often_as_one_that_is_up() {
     let (tasks, _stop) = runtime_tasks();
     let [mut down, up] = [postgres(&tasks).await, postgres(&tasks).await];
     let agent = TestAgent::start_with(&format!("{}{}", postgres_config("down", &down), postgres_config("up", &up)), Vec::new()).await;
@@ -381,7 +381,7 @@ async fn a_locked_catalog_fails_one_collector_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_catalog_that_no_new_session_gets_past_keeps_two_of_ours_waiting_at_most() {
+async fn a_locked_catalog_lets_at_most_two_sessions_of_the_agent_wait() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     server.create_database("shop").await.unwrap();
@@ -418,7 +418,7 @@ async fn a_catalog_that_no_new_session_gets_past_keeps_two_of_ours_waiting_at_mo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_server_says_that_it_has_too_many_connections() {
+async fn a_full_server_is_reported_as_having_too_many_connections() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres_with(PostgresOptions { max_connections: 6, ..PostgresOptions::default() }, &tasks).await;
     let mut crowd = Vec::new();

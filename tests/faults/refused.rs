@@ -94,7 +94,7 @@ async fn wait_refused(agent: &TestAgent, server: &PostgresServer, truth: &Sessio
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_not_let_in_says_why_and_what_to_do_and_comes_back_by_itself() {
+async fn a_refused_login_is_reported_with_its_cure_and_monitoring_resumes_by_itself() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     server.create_database("watched").await.unwrap();
@@ -127,7 +127,7 @@ async fn whoever_is_not_let_in_says_why_and_what_to_do_and_comes_back_by_itself(
 
 /// Another service vouches for the role, or does not: a password of the server's would change nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_method_that_asks_another_service_is_no_matter_of_the_password() {
+async fn an_authentication_method_of_another_service_is_no_fault_of_the_password() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     server.create_database("watched").await.unwrap();
@@ -195,7 +195,7 @@ async fn a_server_that_shuts_down_when_everybody_left_does_not_wait_for_us() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_fills_up_keeps_its_monitor_and_says_that_others_are_refused() {
+async fn a_server_without_free_connections_stays_monitored_and_refused_sessions_are_reported() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres_with(PostgresOptions { max_connections: 8, ..PostgresOptions::default() }, &tasks).await;
     let agent = TestAgent::watch(&server).await;

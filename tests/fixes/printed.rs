@@ -46,7 +46,7 @@ fn is_misunderstood(statement: &str, code: Option<&SqlState>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_printed_is_understood_by_every_supported_version() {
+async fn printed_statements_are_understood_by_every_supported_version() {
     let mut printed = BTreeSet::new();
     for plugin in ["postgres-essentials", "postgres-maintenance", "postgres-replication"] {
         printed_in(&project().join("plugins").join(plugin).join("src/tests"), &mut printed);

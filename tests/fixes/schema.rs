@@ -138,7 +138,7 @@ async fn an_index_that_failed_to_build_is_mended_or_dropped_by_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_that_is_being_made_is_not_told_and_one_that_is_analysed_stays_told() {
+async fn an_index_that_is_being_made_is_not_reported_and_one_that_is_analysed_stays_reported() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server).await;

@@ -19,7 +19,7 @@ const SETTINGS: &str = r#"
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_turned_off_or_left_behind_is_put_right_by_what_is_printed() {
+async fn settings_that_were_turned_off_or_left_behind_are_corrected_by_the_printed_fixes() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server).await;
@@ -48,7 +48,7 @@ async fn what_was_turned_off_or_left_behind_is_put_right_by_what_is_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_that_was_taken_is_told_and_given_back() {
+async fn a_right_that_was_revoked_is_reported_and_granted_again_by_the_fix() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server).await;
@@ -63,7 +63,7 @@ async fn a_right_that_was_taken_is_told_and_given_back() {
 
 /// The server says nothing of what it hides. What somebody makes later is found as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_role_sees_in_part_is_an_alert_that_ends_with_the_rights() {
+async fn facts_that_the_role_sees_in_part_are_an_alert_that_ends_with_the_rights() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server).await;

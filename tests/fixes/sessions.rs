@@ -28,7 +28,7 @@ const TRAP: &str = "CREATE SCHEMA trap;
     SET search_path = trap, pg_catalog";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_holds_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
+async fn the_holder_of_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
     let (tasks, _stop) = runtime_tasks();
     let settings = vec![("max_prepared_transactions".to_owned(), "5".to_owned())];
     let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;

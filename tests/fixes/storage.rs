@@ -17,7 +17,7 @@ const SETTINGS: &str = r#"
 "#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_archive_that_fails_is_told_and_ends_when_it_takes_wal_again() {
+async fn a_failing_archive_is_reported_until_it_accepts_wal_again() {
     let (tasks, _stop) = runtime_tasks();
     let settings = [("archive_mode", "on"), ("archive_command", "false"), ("archive_timeout", "1s")];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
@@ -36,17 +36,17 @@ async fn an_archive_that_fails_is_told_and_ends_when_it_takes_wal_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_the_disk_changed_is_told_until_it_is_repaired_and_its_counts_are_reset() {
-    a_torn_page_is_told_until_its_counts_are_reset(18).await;
+async fn a_page_that_the_disk_changed_is_reported_until_it_is_repaired_and_its_counts_are_reset() {
+    a_torn_page_is_reported_until_its_counts_are_reset(18).await;
 }
 
 /// There each count has a time of its beginning, be it a reset or a crash.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_the_disk_changed_is_told_by_version_14_as_well() {
-    a_torn_page_is_told_until_its_counts_are_reset(14).await;
+async fn a_page_that_the_disk_changed_is_reported_by_version_14_as_well() {
+    a_torn_page_is_reported_until_its_counts_are_reset(14).await;
 }
 
-async fn a_torn_page_is_told_until_its_counts_are_reset(major: u32) {
+async fn a_torn_page_is_reported_until_its_counts_are_reset(major: u32) {
     let (tasks, _stop) = runtime_tasks();
     let options = PostgresOptions { has_checksums: true, ..PostgresOptions::default() };
     let mut server = versions::start_with(&versions::versions(), major, options, &tasks).await;

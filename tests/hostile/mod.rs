@@ -199,7 +199,7 @@ async fn a_postgresql_that_sends_without_end_is_hung_up_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_speaks_otherwise_is_told_from_who_hangs_up() {
+async fn a_server_of_another_protocol_is_distinguished_from_one_that_disconnects() {
     let http = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec();
     for (attack, why, words) in [
         (Attack::Leave(http), "protocol", "the address must be that of a PostgreSQL server"),
@@ -244,7 +244,7 @@ async fn words_of_a_server_are_one_line_of_bounded_length() {
 
 /// A real server behind a door that can be made to lie.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_floods_later_fails_its_collector_and_is_opened_anew() {
+async fn a_session_that_floods_later_fails_its_collector_and_is_opened_again() {
     let (tasks, stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -74,7 +74,7 @@ async fn no_words_of_a_redis_become_a_command_of_a_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_that_no_redis_can_have_are_left_out_and_told() {
+async fn numbers_that_no_redis_can_have_are_left_out_and_reported() {
     let info = "# Server\r\nredis_version:7.0.0\r\nrun_id:a\r\nuptime_in_seconds:1e308\r\n# Clients\r\nconnected_clients:7\r\nmaxclients:10\r\n\
                 # Memory\r\nused_memory:1e308\r\nused_memory_rss:inf\r\nmaxmemory:18446744073709551616\r\nmem_fragmentation_ratio:-nan\r\n\
                 # Replication\r\nrole:master\r\nmaster_repl_offset:-1e300\r\nslave0:ip=10.0.0.9,port=1,state=online,offset=1e300,lag=1\r\n\
@@ -111,7 +111,7 @@ fn encryption(folder: &Path) -> TlsAcceptor {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_out_of_the_encryption_is_bounded_as_well() {
+async fn bytes_after_decryption_are_bounded_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let encryption = encryption(folder.path());
     for (name, attack) in floods() {

@@ -85,7 +85,7 @@ async fn a_full_memory_is_critical_only_where_nothing_may_go_and_each_printed_co
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cache_that_evicts_too_much_is_told_of_evictions_and_not_of_its_memory() {
+async fn a_cache_that_evicts_too_much_has_an_alert_about_evictions_and_none_about_memory() {
     let server = start(&[("maxmemory", "6mb"), ("maxmemory-policy", "allkeys-lru")]).await;
     let agent = judged(&format!("{MEMORY_RULES}{}", config(&server, "", "")), &["redis-essentials"]).await;
     policy(&agent, &server, "allkeys-lru").await;

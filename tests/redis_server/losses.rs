@@ -94,7 +94,7 @@ async fn a_server_that_restarts_empty_has_lost_its_data_and_one_that_is_emptied_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_loss_while_the_agent_was_away_is_told_of() {
+async fn a_loss_while_the_agent_was_stopped_is_reported() {
     let mut server = start(&[]).await;
     set_keys(&mut server.connect().await.unwrap(), 500).await;
     let agent = watch(&server).await;

@@ -55,7 +55,7 @@ async fn a_server_that_wants_a_password_is_down_until_it_gets_the_right_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_repeats_what_it_does_not_know_gives_no_password_away() {
+async fn a_server_that_repeats_unknown_commands_reveals_no_password() {
     let server = start(&[("rename-command", "AUTH \"\"")]).await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("pw"), "correct-horse").unwrap();
@@ -69,7 +69,7 @@ async fn a_server_that_repeats_what_it_does_not_know_gives_no_password_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_user_that_may_not_run_info_is_told_with_the_line_that_lets_it() {
+async fn a_user_that_may_not_run_info_is_reported_with_the_command_that_grants_it() {
     let server = start(&[("user", USER)]).await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("pw"), "pw").unwrap();
@@ -107,7 +107,7 @@ async fn a_user_of_the_url_is_logged_in_without_a_password_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_calls_info_something_else_is_told_although_it_answers() {
+async fn a_server_that_renamed_info_is_reported_although_it_answers() {
     let server = start(&[("rename-command", "INFO hidden"), ("rename-command", "PING hidden-too")]).await;
     let agent = judged(&format!("{AGENT_RULES}{}", config(&server, "", "")), &["agent-essentials"]).await;
     let alert = fires(&agent, "collector-failing", "unknown command").await;
@@ -119,7 +119,7 @@ async fn a_server_that_calls_info_something_else_is_told_although_it_answers() {
 
 /// The script never writes, so the printed command ends it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_a_script_keeps_busy_is_down_and_the_cure_ends_it() {
+async fn a_server_that_is_busy_with_a_script_is_down_and_the_cure_ends_it() {
     let server = start(&[("busy-reply-threshold", "50")]).await;
     let agent = judged(&format!("{DOWN_AT_ONCE}{}", config(&server, "", "")), &["redis-essentials"]).await;
     works(&agent, &server).await;

@@ -78,7 +78,7 @@ fn trusting(folder: &Path, mode: Option<TlsMode>, ca: &str) -> RedisTls {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_private_authority_is_trusted_where_it_is_named_and_else_told_with_the_cure() {
+async fn a_private_authority_is_trusted_if_it_is_named_and_else_reported_with_the_cure() {
     let folder = certificates();
     let (_server, port) = encrypted(folder.path(), "server", &[("tls-auth-clients", "no")]).await;
     let with = |tls| connector("rediss", port, tls);
@@ -136,7 +136,7 @@ async fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_scheme_that_is_not_that_of_the_port_is_told_as_that() {
+async fn a_scheme_that_does_not_fit_the_port_is_reported_as_such() {
     let folder = certificates();
     let (server, port) = encrypted(folder.path(), "server", &[("tls-auth-clients", "no")]).await;
     // A server that does not encrypt waits for the end of a line, and hung up on it would never say more.

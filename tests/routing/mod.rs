@@ -102,7 +102,7 @@ async fn held(agent: &TestAgent, fingerprint: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silenced_alert_is_explained_survives_a_restart_and_is_told_when_the_silence_ends() {
+async fn a_silenced_alert_is_explained_survives_a_restart_and_is_sent_when_the_silence_ends() {
     let mut stage = Stage::new().await;
     let config = stage.config(&[("many", 5), ("more", 6)], AT_ONCE);
     let agent = start(&config).await;
@@ -146,7 +146,7 @@ async fn a_silenced_alert_is_explained_survives_a_restart_and_is_told_when_the_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_silenced_to_its_end_is_never_told_and_that_is_explained() {
+async fn an_alert_that_is_silenced_to_its_end_is_never_sent_and_that_is_explained() {
     let mut stage = Stage::new().await;
     let agent = start(&stage.config(&[("many", 5), ("more", 5)], AT_ONCE)).await;
     run_pharos(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
@@ -163,7 +163,7 @@ async fn what_is_silenced_to_its_end_is_never_told_and_that_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alert_that_another_one_explains_is_told_when_that_one_ends() {
+async fn an_inhibited_alert_is_sent_when_the_alert_that_explains_it_ends() {
     let mut stage = Stage::new().await;
     let inhibit = "[[inhibit]]\nname = \"cause\"\nsource = ['rule=\"cause\"']\ntarget = ['rule=\"effect\"']\nequal = [\"subject\"]\n";
     let agent = start(&stage.config(&[("cause", 9), ("effect", 5)], &format!("{AT_ONCE}{inhibit}"))).await;
@@ -180,7 +180,7 @@ async fn an_alert_that_another_one_explains_is_told_when_that_one_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn alerts_of_one_group_are_told_in_one_message_after_their_wait() {
+async fn alerts_of_one_group_are_sent_in_one_message_after_their_wait() {
     let mut stage = Stage::new().await;
     let agent = start(&stage.config(&[("many", 5), ("more", 6), ("most", 7)], "group_wait = \"2s\"\ngroup_interval = \"1s\"\n")).await;
     stage.set_keys(8).await;
@@ -211,7 +211,7 @@ async fn alerts_of_one_group_are_told_in_one_message_after_their_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn somebody_who_takes_care_is_not_reminded() {
+async fn no_receiver_is_reminded_of_an_acknowledged_alert() {
     let mut stage = Stage::new().await;
     let route = format!("{AT_ONCE}repeat_interval = \"500ms\"\n");
     let config = stage.config(&[("many", 5), ("more", 6)], &route);
@@ -236,7 +236,7 @@ async fn somebody_who_takes_care_is_not_reminded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_hears_late_is_told_and_not_reminded() {
+async fn a_receiver_that_is_notified_late_gets_the_alert_and_no_reminder() {
     let mut stage = Stage::new().await;
     let agent = start(&stage.config(&[("many", 5)], &format!("{AT_ONCE}repeat_interval = \"100ms\"\n"))).await;
     // Before the next try there are reminders to tell as well.
@@ -250,7 +250,7 @@ async fn whoever_hears_late_is_told_and_not_reminded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_given_up_is_explained_and_can_be_tried_again_or_dropped() {
+async fn a_notification_that_was_given_up_is_explained_and_can_be_retried_or_dropped() {
     let mut stage = Stage::new().await;
     stage.ops.reply_otherwise(Reply::of(StatusCode::BAD_REQUEST));
     let agent = start(&stage.config(&[("many", 5)], AT_ONCE)).await;
@@ -288,7 +288,7 @@ async fn what_was_given_up_is_explained_and_can_be_tried_again_or_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_test_message_says_whether_it_arrived() {
+async fn a_test_message_shows_whether_it_arrived() {
     let stage = Stage::new().await;
     let agent = start(&stage.config(&[], AT_ONCE)).await;
     assert_eq!(run_pharos(&agent, &["notify", "test", "ops"]).await, "`ops` accepted a test message\n");

@@ -53,7 +53,7 @@ async fn detail_cause_fix_and_evidence_reach_people() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_told_of_an_earlier_incident_is_not_taken_for_this_one() {
+async fn a_delivery_about_an_earlier_incident_does_not_count_for_this_one() {
     let mut stage = Stage::new().await;
     let agent = start(&stage.config(&[("many", 5)], AT_ONCE)).await;
     stage.set_keys(6).await;

@@ -195,7 +195,7 @@ async fn the_same_holds_for_tls_1_2() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_without_encryption_says_so_and_a_missing_password_is_no_network_fault() {
+async fn a_server_without_encryption_is_reported_as_such_and_a_missing_password_is_no_network_fault() {
     let (tasks, _stop) = runtime_tasks();
     let plain = crate::fixture::postgres(&tasks).await;
     let err = try_tls(&plain, "localhost", TlsMode::Require, None, &tasks).await.err().expect("plain text is refused");

@@ -60,7 +60,7 @@ fn authentication(code: u32, text: &str) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_listens_where_a_server_was_gets_nothing_to_guess_the_password_from() {
+async fn an_impostor_at_the_address_of_a_server_gets_nothing_to_guess_the_password_from() {
     let (tasks, _stop) = runtime_tasks();
     let server = behind_passwords(&tasks).await;
     let folder = tempfile::tempdir().unwrap();

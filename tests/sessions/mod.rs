@@ -311,7 +311,7 @@ async fn behind_passwords(tasks: &TaskTracker) -> PostgresServer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_comes_from_a_file_and_a_wrong_one_is_told() {
+async fn a_password_comes_from_a_file_and_a_wrong_one_is_reported() {
     let (tasks, _stop) = runtime_tasks();
     let server = behind_passwords(&tasks).await;
     let folder = tempfile::tempdir().unwrap();

@@ -192,7 +192,7 @@ async fn until_presets_hide(agent: &TestAgent) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_preset_is_shown_as_the_servers_and_not_what_the_session_made_of_it() {
+async fn presets_are_shown_as_the_server_has_them_and_not_as_the_session_changed_them() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
@@ -216,7 +216,7 @@ async fn what_is_preset_is_shown_as_the_servers_and_not_what_the_session_made_of
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settings_that_change_are_seen_while_presets_hide_some_of_them() {
+async fn settings_that_change_are_noticed_while_presets_hide_some_of_them() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
@@ -246,7 +246,7 @@ async fn roles(server: &PostgresServer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_role_that_is_preset_stays_unless_it_takes_rights_away() {
+async fn a_preset_role_stays_unless_it_lacks_rights() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     roles(&server).await;

@@ -29,7 +29,7 @@ fn black_hole() -> (Socket, SocketAddr, Vec<TcpStream>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_back_after_a_black_hole_is_asked_again_at_once() {
+async fn a_server_that_is_back_after_a_black_hole_is_read_again_at_once() {
     let (tasks, _stop) = runtime_tasks();
     let (hole, address, waiting) = black_hole();
     let mut connector = connector(&format!("postgresql://nobody@{address}/none"), TlsConfig::default(), &tasks);
@@ -44,7 +44,7 @@ async fn a_server_that_is_back_after_a_black_hole_is_asked_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_cannot_be_read_says_nothing_of_the_server_and_is_reported_as_the_agents() {
+async fn a_password_that_cannot_be_read_is_reported_as_a_fault_of_the_agent_and_not_of_the_server() {
     let (tasks, _stop) = runtime_tasks();
     let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
     let folder = tempfile::tempdir().unwrap();
@@ -74,7 +74,7 @@ async fn a_password_that_cannot_be_read_says_nothing_of_the_server_and_is_report
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_is_looked_at_while_one_of_its_members_cannot_be_asked() {
+async fn a_database_is_observed_while_one_of_its_members_cannot_be_read() {
     let (tasks, _stop) = runtime_tasks();
     let primary = postgres(&tasks).await;
     let standby = standby_of(&primary, "standby", &[], &tasks).await;

@@ -77,7 +77,7 @@ async fn a_standby_that_does_not_replay_lags_by_the_time_since_the_primary_went_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slot_says_how_much_it_may_still_keep_and_then_that_it_has_lost_its_wal() {
+async fn a_slot_shows_how_much_wal_it_may_still_retain_and_then_that_it_has_lost_its_wal() {
     let (tasks, _stop) = runtime_tasks();
     let settings = [("max_slot_wal_keep_size", "32MB"), ("wal_keep_size", "0"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")];
     let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();

@@ -253,7 +253,7 @@ summary = "split brain of {database}"
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_cluster_behind_the_same_address_is_told_and_makes_no_rates() {
+async fn another_cluster_behind_the_same_address_is_reported_and_makes_no_rates() {
     let (tasks, _stop) = runtime_tasks();
     let (mut first, mut other) = (postgres(&tasks).await, postgres(&tasks).await);
     // So many transactions that a rate across the two would stand out.
@@ -299,7 +299,7 @@ fn identity(agent: &TestAgent, key: &SubjectKey) -> (Option<String>, Option<u64>
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn members_of_two_clusters_are_told_apart_and_are_no_split_brain() {
+async fn members_of_two_clusters_are_distinguished_and_are_no_split_brain() {
     let (tasks, _stop) = runtime_tasks();
     let (first, stranger) = (postgres(&tasks).await, postgres(&tasks).await);
     let second = standby_of(&first, "second", &[], &tasks).await;
@@ -341,7 +341,7 @@ async fn a_database_has_its_servers_as_members_with_their_rates_and_is_no_server
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_tells_whether_it_works_and_how_often_it_failed() {
+async fn a_subscription_shows_whether_it_works_and_how_often_it_failed() {
     let (tasks, _stop) = runtime_tasks();
     let settings = || vec![("wal_level".to_owned(), "logical".to_owned()), ("wal_retrieve_retry_interval".to_owned(), "200ms".to_owned())];
     let publisher = postgres_with(PostgresOptions { settings: settings(), ..PostgresOptions::default() }, &tasks).await;
@@ -387,7 +387,7 @@ async fn a_subscription_tells_whether_it_works_and_how_often_it_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_that_a_standby_reads_is_used_and_one_that_nobody_reads_is_not() {
+async fn an_index_that_a_standby_reads_is_used_and_one_without_readers_is_not() {
     let (tasks, _stop) = runtime_tasks();
     let primary = postgres(&tasks).await;
     let writer = session(&primary).await;

@@ -104,7 +104,7 @@ async fn make(server: &PostgresServer) -> Session {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn estimates_are_near_what_pgstattuple_counts_and_are_told_apart_from_not_knowing() {
+async fn estimates_are_near_the_counts_of_pgstattuple_and_distinguished_from_unknown_values() {
     let (tasks, _stop) = runtime_tasks();
     let settings = vec![("autovacuum".to_owned(), "off".to_owned())];
     let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;

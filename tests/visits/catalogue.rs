@@ -56,7 +56,7 @@ fn of<'a>(facts: &'a [Value], fact: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
+async fn problems_of_indexes_and_tables_are_reported_with_their_evidence() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;
@@ -112,7 +112,7 @@ async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn conditions_of_any_length_end_no_look_at_indexes() {
+async fn conditions_of_any_length_end_no_visit_of_indexes() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;
@@ -144,7 +144,7 @@ async fn conditions_of_any_length_end_no_look_at_indexes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_read_from_end_to_end_is_told_until_its_index_is_used_and_an_index_that_is_mostly_empty_is_told() {
+async fn a_table_that_is_read_as_a_whole_is_reported_until_its_index_is_used_and_a_mostly_empty_index_is_reported() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;
@@ -197,7 +197,7 @@ async fn a_table_read_from_end_to_end_is_told_until_its_index_is_used_and_an_ind
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_that_nobody_used_is_known_for_as_long_as_any_agent_knew_it() {
+async fn the_time_of_an_unused_index_survives_restarts_of_the_agent() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;
@@ -215,7 +215,7 @@ async fn an_index_that_nobody_used_is_known_for_as_long_as_any_agent_knew_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_api_tells_facts_by_datname_and_kind_and_refuses_what_it_does_not_know() {
+async fn the_api_lists_facts_by_datname_and_kind_and_refuses_unknown_ones() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;
@@ -248,7 +248,7 @@ async fn the_api_tells_facts_by_datname_and_kind_and_refuses_what_it_does_not_kn
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sequence_is_as_full_as_its_column_and_nobody_guesses_what_is_hidden() {
+async fn a_sequence_is_as_full_as_its_column_and_hidden_values_are_not_guessed() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;
@@ -283,7 +283,7 @@ async fn a_sequence_is_as_full_as_its_column_and_nobody_guesses_what_is_hidden()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_extension_that_was_left_behind_is_told() {
+async fn an_outdated_extension_is_reported() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;

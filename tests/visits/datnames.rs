@@ -17,7 +17,7 @@ async fn wait_alert(agent: &TestAgent, datname: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_template_of_somebody_is_visited_and_whoever_cannot_be_is_told_with_its_own_cure() {
+async fn a_template_of_a_user_is_visited_and_each_unvisited_datname_is_reported_with_its_own_cure() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let truth = session(&server, "postgres").await;

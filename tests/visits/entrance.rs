@@ -75,7 +75,7 @@ async fn a_server_whose_configured_datname_is_closed_at_the_start_is_watched_thr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_who_closes_the_configured_datname_blinds_nobody_and_it_is_asked_again() {
+async fn an_owner_who_closes_the_configured_datname_stops_no_other_visit_and_it_is_tried_again() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     furnish(&server).await;

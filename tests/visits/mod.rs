@@ -227,7 +227,7 @@ async fn datnames_that_cannot_be_listed_are_not_taken_for_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_of_any_letters_are_told_as_they_are() {
+async fn names_of_any_letters_are_reported_as_they_are() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let names = ["quote\"'s", "two\nlines", "back\\slash", "ünïcödé-ünïcödé-ünïcödé-ünïcödé-ünïcöd", "{curly}", "%s$1"];
