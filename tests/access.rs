@@ -58,7 +58,7 @@ async fn a_viewer_may_not_change_anything_and_an_operator_signs_with_its_name() 
     let (status, body) = change(&agent, "POST", "/api/silences", &[JSON, operator], SILENCE).await;
     assert_eq!((status, &body["author"]), (201, &json!("ann")));
 
-    // Another name is a claim, which is shown as one; the audit log has who it was.
+    // Another name is a claim and shown as one. The audit log has the name of the token.
     let claims = r#"{"matchers":["rule=x"],"duration":"1h","comment":"c","author":"agent"}"#;
     let lower_case = ("authorization", "bearer the-token-of-ann");
     let (status, body) = change(&agent, "POST", "/api/silences", &[JSON, lower_case], claims).await;
@@ -75,7 +75,7 @@ async fn without_tokens_everybody_here_may_read_and_the_agents_own_user_change()
     let agent = TestAgent::start_with("", Vec::new()).await;
     assert_eq!(change(&agent, "GET", "/api/plugins", &[], "").await.0, 200);
     assert_eq!(change(&agent, "GET", "/api/plugins", &[("host", "localhost:9465")], "").await.0, 200);
-    // A page whose name was pointed at us reads nothing either.
+    // A page under a foreign name that resolves to the agent reads nothing either.
     for path in ["/api/plugins", "/metrics", "/readyz", "/nowhere"] {
         assert_eq!(change(&agent, "GET", path, &[("host", "evil.example.com")], "").await.0, 403, "{path}");
     }
@@ -107,7 +107,7 @@ async fn without_tokens_everybody_here_may_read_and_the_agents_own_user_change()
     let answer = agent.json("/api/audit?limit=1").await;
     assert_eq!(answer["items"][0]["actor"], "local");
 
-    // A token that may have been shown to somebody else while the agent was gone is worth nothing.
+    // A token that may have been sent to another program while the agent was stopped is not valid any more.
     let agent = TestAgent::start_in(agent.stop().await, "", Vec::new()).await;
     assert_eq!(change(&agent, "GET", "/api/plugins", &[("authorization", &operator)], "").await.0, 401);
     agent.stop().await;

@@ -107,7 +107,7 @@ async fn two_hundred_sessions_are_shown_as_they_are_and_reading_them_costs_littl
     let whole: f64 = truth.ask(&cost("FROM pg_stat_get_activity(")).await.unwrap();
     let _ = writeln!(std::io::stderr(), "a sample of 200 sessions, 50 of them at work: {whole:.3} ms");
     assert!(whole > 0.0 && whole < 20.0, "{whole} ms");
-    // One in four sessions at work, and then none: another statement asks.
+    // One in four sessions runs this, and then none does: another statement is needed.
     truth.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").await.unwrap();
     agent.wait_series(&active, |average| average == 0.0).await;
     eventually(&truth, "SELECT sum(calls) > 5 FROM pg_stat_statements WHERE query LIKE '%pg_stat_get_backend_idset%'").await;

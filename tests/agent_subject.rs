@@ -160,7 +160,7 @@ async fn a_refused_notification_is_a_dead_letter_and_the_receiver_is_not_failing
     assert_eq!(stage.pager.received(|received| label_of(received, "dead-letters", "receiver")).as_deref(), Some("ops"));
     assert_eq!(agent.series("pharos_notifications_dead_total{receiver=\"ops\"}").await, Some(1.0));
     assert_eq!(agent.series("pharos_notifications_dead_total{receiver=\"pager\"}").await, Some(0.0));
-    // Its end is told to nobody, and that is no loss.
+    // Its end is reported to no receiver, and that is no loss.
     stage.set_keys(0).await;
     agent.wait_series("pharos_notifications_dropped_total{receiver=\"ops\",reason=\"untold\"}", |count| count == 1.0).await;
     assert_eq!(agent.series("pharos_notifications_dead_total{receiver=\"ops\"}").await, Some(1.0));
@@ -241,7 +241,7 @@ async fn plugins_that_do_not_serve_and_refused_files_are_distinguished_and_both_
     zoo.agent.stop().await;
 }
 
-/// A rule that looks for keys of the logical database 3, and one for those of a server that is not there.
+/// A rule for keys of the logical database 3, and a rule for keys of a server that does not exist.
 const VAIN: &str = r#"
 [alerts]
 never_matched_after = "1s"
@@ -297,7 +297,7 @@ async fn a_rule_that_fits_nothing_is_reported_until_it_does() {
     let kept = unmatched(&folder.path().join("data")).await;
     let is_it = |unseen: &&Unseen| unseen.rule == "nowhere" && unseen.looked >= Duration::from_secs(1);
     assert!(kept.len() == 1 && kept.iter().all(|unseen| is_it(&unseen)), "{kept:?}");
-    // With what was gathered before, the first look is enough.
+    // With the stored time, the first evaluation is enough.
     let config = config.replace("\"1s\"", "\"1100ms\"");
     let agent = TestAgent::start_in(folder, &config, only(&["agent-essentials", "threshold"])).await;
     agent.wait_series(&series("nowhere"), |never| never == 1.0).await;

@@ -229,7 +229,7 @@ async fn notifications_that_were_not_delivered_at_the_stop_are_delivered_after_t
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_by_severity_leads_to_its_receiver_and_one_that_hangs_delays_no_other() {
     let mut stage = Stage::new().await;
-    // The pager takes the request and does not answer before the plugin's patience ends.
+    // The pager reads the request and does not answer before the plugin's deadline.
     stage.pager.reply_next([Reply { delay: Duration::from_secs(10), ..Reply::of(StatusCode::OK) }]);
     let rules = Stage::rule("grave", 5, "critical", "0") + &Stage::rule("odd", 5, "info", "0");
     let agent = stage.agent(&rules).await;

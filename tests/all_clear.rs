@@ -65,7 +65,7 @@ async fn an_index_whose_drop_waits_for_an_old_transaction_is_reported_until_it_i
     eventually(&setup, both).await;
     let alert = fires(&agent, "index-invalid", &[("index", "twice_id")], "pg_blocking_pids").await;
     assert!(alert["cause"].as_str().unwrap().contains("older transaction"), "{alert:#}");
-    // Several readings since: nothing was told of the new one, and nothing is over.
+    // There were several readings since: nothing was reported about the new one, and nothing is over.
     wait_readings(&agent, &server, "indexes", 3).await;
     let answer = agent.json("/api/alerts").await;
     let told: Vec<&Value> = of_rule(&answer, "index-invalid").iter().map(|alert| &alert["labels"]["index"]).collect();
@@ -106,7 +106,7 @@ async fn a_reset_of_the_statistics_or_a_restart_of_the_agent_is_no_cure_of_what_
     assert!(alert(&answer, "sequential-scans", false), "{answer:#}");
     setup.run("ANALYZE loaded").await.unwrap();
     ends(&agent, "statistics-stale", &[("relation", "loaded")]).await;
-    // An agent that has just begun to look cannot judge.
+    // An agent that has just started cannot judge.
     let folder = agent.stop().await;
     let plugins = shipped().into_iter().filter(|(id, _)| id == "postgres-maintenance").collect();
     let agent = TestAgent::start_in(folder, &format!("{SETTINGS}{}", postgres_config("app", &server)), plugins).await;
@@ -187,7 +187,7 @@ async fn a_right_that_a_primary_and_its_standby_lack_is_reported_once_and_for_th
         open.len() == 1 && open[0]["state"] == "firing"
     };
     agent.wait_json("/api/alerts", is_told_once).await;
-    // Nobody says it for the standby any more.
+    // No alert reports it for the standby any more.
     primary.stop(ShutdownMode::Immediate).await.unwrap();
     fires(&agent, "rights-missing", &[("server", &server_id(standby.port()))], "").await;
     agent.stop().await;

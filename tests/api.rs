@@ -150,7 +150,7 @@ async fn every_part_of_the_agent_shows_its_state_and_that_it_stops() {
     let own = ["http", "pipeline", "plugin clock", "plugin reload", "plugins"];
     assert_eq!(names, [&own[..], &[&postgres, "receiver ops", &redis, "store"]].concat());
     for part in services["items"].as_array().unwrap() {
-        // What is asked of a server has a price.
+        // Statements on a server have a cost.
         let cost = (part["name"] == postgres.as_str()).then_some("cost");
         let wanted: Vec<&str> = ["cause"].into_iter().chain(cost).chain(["name", "since", "state"]).collect();
         assert_eq!(keys(part), wanted);

@@ -108,7 +108,7 @@ impl Tampering {
                     after + 1
                 ));
             }
-            // As the agent does it, but no row says so.
+            // The removal is done as the agent does it, but no row records it.
             Self::CutHead { through } => run(format!(
                 "INSERT OR REPLACE INTO audit_ends SELECT 'start', seq, hash FROM audit WHERE seq = {through};
                  DELETE FROM audit WHERE seq <= {through}"
@@ -151,7 +151,7 @@ async fn the_oldest_rows_beyond_a_bound_are_removed_and_the_chain_records_it() {
     assert_eq!(verdict.broken, None);
     assert!((200_000..=201_000).contains(&verdict.rows), "{} rows", verdict.rows);
     assert!(verdict.removed >= 9_000, "{} removed", verdict.removed);
-    // The same as if the agent had done it, but by somebody else.
+    // The same removal, but by another program than the agent.
     drop(store);
     let through = verdict.removed + 50;
     database(folder.path())

@@ -192,7 +192,7 @@ async fn other_signals_are_logged_and_end_nothing() {
     assert_eq!(agent.end().await.0, Some(0));
 }
 
-/// Standard error that takes nothing and that nobody reads.
+/// Standard error that accepts nothing and has no reader.
 fn full() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream) {
     use std::io::Write;
     let (mut into, out) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -36,7 +36,7 @@ fn repeat(session: Session, statements: &'static [&'static str], tasks: &TaskTra
     tasks.spawn(stop.run_until_cancelled_owned(async move {
         loop {
             for statement in statements {
-                // It ends with its server, which may be before the test has told it to.
+                // The task ends with its server, which may stop before the test ends the task.
                 let Ok(()) = session.run(statement).await else { return };
             }
         }
@@ -103,7 +103,7 @@ async fn database_counts_commits_deadlocks_and_temporary_files_as_the_server_doe
 
     let of = |metric: &str| series(metric, server.port(), &[("datname", "shop")]);
     agent.wait_series(&of("pharos_postgres_deadlocks_total"), |count| count == 1.0).await;
-    // Nobody works in this database any more, so the server's own numbers stand still soon.
+    // No session works in this database any more, so the server's own numbers soon stay the same.
     let truth = session(&server, "postgres").await;
     eventually(&truth, "SELECT numbackends = 0 FROM pg_stat_database WHERE datname = 'shop'").await;
     for (metric, column) in [
@@ -312,7 +312,7 @@ async fn replication_is_shown_from_both_sides_with_the_wal_that_slots_retain() {
     agent.wait_series(&on_primary(wanted, &[]), |wanted| wanted == 0.0).await;
 
     let [writer, reader] = [session(&primary, "postgres").await, session(&standby, "postgres").await];
-    // Servers of tests do not wait for anybody, unless told to.
+    // Servers of tests wait for no standby unless they are configured so.
     writer.run("ALTER SYSTEM SET synchronous_commit = 'on'").await.unwrap();
     for (names, count) in [("second", 1.0), ("ANY 1 (second, third)", 1.0), ("first 2 (second, third)", 2.0), ("", 0.0)] {
         writer.run(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'")).await.unwrap();
@@ -383,7 +383,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
     print(family.name, family.type, len(family.samples))
 ";
 
-/// What a program makes of an exposition: whether it accepts it, and what it says.
+/// The result of a program that reads an exposition: whether it accepts it, and what it prints.
 fn read_by(program: &str, arguments: &[&str], exposition: &str) -> (bool, String) {
     let mut child = Command::new(program)
         .args(arguments)

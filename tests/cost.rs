@@ -35,13 +35,13 @@ async fn collectors_that_cost_too_much_run_less_often_and_report_it() {
     let statements = &cost["collectors"]["statements"];
     assert!(statements["interval_seconds"].as_f64().unwrap() > 0.12, "{cost:#}");
     assert!(statements["statements"].as_f64().unwrap() >= 2.0 && statements["rows"].as_f64().unwrap() >= 2.0, "{cost:#}");
-    // What tells of trouble first is hardly slowed, whatever it costs.
+    // The collectors that show trouble first are hardly slowed, even if they cost too much.
     assert!(cost["collectors"]["activity"]["interval_seconds"].as_f64().unwrap() <= 0.2, "{cost:#}");
     let ratio = format!("pharos_collect_cost_ratio{{server=\"{}\"}}", server_id(server.port()));
     agent.wait_series(&ratio, |ratio| ratio > 0.0).await;
     let slowed = format!("pharos_collect_slowed{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
     assert_eq!(agent.series(&slowed).await, Some(1.0));
-    // Slow is not stale: the parts last as long as it takes.
+    // A slowed part is not stale: parts stay valid for the longer interval.
     agent.wait_part(&part_name(&server), |part| part["state"] == "ok").await;
 }
 

@@ -42,7 +42,7 @@ async fn answers(session: &Session, within: Duration) -> bool {
     timeout(within, session.run("SELECT 1")).await.is_ok_and(|answer| answer.is_ok())
 }
 
-/// Not so for a zombie, which only waits for init to hear of its end.
+/// A zombie does not count: it only waits for init to read its exit status.
 fn exists(pid: u32) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok()
 }
@@ -241,7 +241,7 @@ fn complains_of_no_end(log: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The command lines of all processes that work in the folder or were told of it.
+/// The command lines of all processes that work in the folder or have it among their arguments.
 fn processes_of(folder: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")? {

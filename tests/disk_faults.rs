@@ -56,7 +56,7 @@ async fn a_store_that_is_damaged_under_the_agent_is_replaced_with_the_contents_o
     let store = with_alerts(folder.path(), 300).await;
     let delivered = pharos_model::outbox::Settlement::Delivered { seqs: (1..=200).collect(), note: None };
     store.outbox_turn(pharos::store::OutboxTurn { settled: vec![delivered], claims: Vec::new(), now_ms: 1 }).await.unwrap();
-    // More than SQLite keeps in memory, so that it has to read.
+    // More than SQLite caches in memory, so that it has to read the file.
     for number in 0..3_000 {
         let mut event = crate::fixture::saved::event(number);
         event.subject = "a".repeat(2_000);

@@ -15,7 +15,7 @@ use crate::fixture::guests::{Build, guest_of};
 use crate::fixture::zoo::{Zoo, named};
 use crate::fixture::{PATIENCE, runtime_tasks, shipped};
 
-/// A server that answers by path, and remembers what was asked of it.
+/// A server that answers by path, and records the requested paths.
 async fn server() -> (u16, Arc<Mutex<BTreeSet<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();

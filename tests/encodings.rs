@@ -36,7 +36,7 @@ async fn stay(server: &PostgresServer) -> Child {
     psql
 }
 
-/// A cluster in UTF-8 with a datname in LATIN1 and one that takes any bytes, each with names of its own.
+/// A cluster in UTF-8 with a datname in LATIN1 and a datname that accepts any bytes, each with names of its own.
 async fn furnish(server: &PostgresServer) {
     let admin = server.connect(SUPERUSER, "postgres").await.unwrap();
     for (datname, encoding) in [("latin", "LATIN1"), ("ascii", "SQL_ASCII")] {
@@ -56,7 +56,7 @@ async fn furnish(server: &PostgresServer) {
     admin.run("CREATE DATABASE \"na\\xefve\"").await.unwrap();
 }
 
-/// Every collector that can say something.
+/// Every collector that reports a failure.
 fn failing(parts: &Value) -> Vec<String> {
     let parts = parts.as_object().unwrap();
     parts.iter().filter(|(_, part)| part["state"] != "present").map(|(name, part)| format!("{name}: {part}")).collect()
@@ -75,7 +75,7 @@ async fn names_in_other_encodings_cost_nothing_but_themselves_and_no_two_are_sho
         })
         .await;
     assert_eq!(failing(&parts), Vec::<String>::new());
-    // Of the whole server: escaped, since nobody knows where the name was made. The format escapes the backslash once more.
+    // The label of the whole server is escaped, since the encoding of the name is unknown. The format escapes the backslash once more.
     for series in [
         r#"pharos_postgres_commits_total{database="app",server="S",datname="na\\xefve"}"#,
         r#"pharos_postgres_commits_total{database="app",server="S",datname="na\\x5cxefve"}"#,
@@ -197,7 +197,7 @@ async fn every_name_inside_a_datname_is_shown_as_it_is_written_there() {
     assert!(!texts_of_latin().contains("\\x"), "{}", texts_of_latin());
 }
 
-/// The server converts texts of statements into the encoding of the datname that is asked, all or none.
+/// The server converts the texts of all statements into the encoding of the session's datname, or none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_the_server_cannot_convert_hides_no_other_one() {
     let (tasks, _stop) = runtime_tasks();

@@ -28,7 +28,7 @@ fn have_arrived(received: &Received, expected: Count) -> bool {
 async fn ten_thousand_alerts_at_once_are_delivered_and_resolve() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-    // A debug build of the agent takes its time with ten thousand findings.
+    // A debug build of the agent needs some time for ten thousand findings.
     let limits = "[plugin.crowd.limits]\nwall = \"20s\"\ncpu = \"10s\"\n";
     let config = format!("{limits}{}", receiver_config(&receiver.url()));
     let webhook = shipped().into_iter().find(|(id, _)| id == "webhook").unwrap();

@@ -76,7 +76,7 @@ async fn alerts_survive_in_memory_while_a_disk_accepts_no_write() {
     let mut number = 0;
     let in_memory = |store: &Store| store.condition().trouble.is_some_and(|trouble| trouble.contains("in memory only"));
     while !in_memory(&store) {
-        // Somebody else is always faster.
+        // Another program always uses the free space first.
         disk.fill();
         number += 1;
         store.save_alerts(begins(number)).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_start_on_a_full_disk_works_with_and_without_what_was_before() {
     drop(store);
     assert_eq!(stored(disk.path()).await, [1]);
 
-    // There was a store, and the space that it kept is gone too.
+    // There was a store, and the space that it reserved is used up too.
     std::fs::remove_file(disk.path().join("ballast")).unwrap();
     disk.fill();
     let store = Store::open(disk.path()).unwrap();

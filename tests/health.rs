@@ -40,7 +40,7 @@ fn three_offences_in_a_row_quarantine_and_a_call_that_works_starts_the_count_aga
     assert!(health.is_quarantined());
 }
 
-/// Retries of one receiver come in a row where no other one is told anything for a while.
+/// Retries for one receiver follow each other if no other receiver gets a message for a while.
 #[test]
 fn a_plugin_that_always_fails_about_one_subject_is_not_called_about_that_subject_only() {
     let mut health = Health::default();

@@ -58,7 +58,7 @@ async fn plugins_serve_where_there_is_no_address_space_for_a_pool() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_limited_over_all_memories_of_a_plugin() {
-    // Pages in units of 128, which are 8 MiB. The guest's own memory takes one MiB more.
+    // Pages in units of 128, which are 8 MiB. The guest's own memory needs one MiB more.
     let several = |id: &str, modules: &[&[u8]]| {
         let (id, bytes) = named(id, "");
         (id, with_memories(&bytes, modules))
@@ -151,7 +151,7 @@ async fn others_run_while_a_file_is_looked_at() {
     let whole = Bytes::from(guest("id=cut"));
     let cut = whole.slice(..whole.len() - 1);
     let named = digest(b"whatever");
-    // There is one thread, so nobody's turn comes unless the look is taken elsewhere.
+    // The plugins have one thread, so none of them gets a turn unless the check runs elsewhere.
     let turns = AtomicU64::new(0);
     let others = async {
         loop {

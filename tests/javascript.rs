@@ -98,7 +98,7 @@ summary = "<{{server}}> is up"
     let id = format!("127.0.0.1:{}", server.port());
     let expected = format!(":information_source: *info* &lt;{id}&gt; is up - redis {id}");
     assert_eq!((&posted["text"], &posted["channel"]), (&expected.into(), &"ops".into()), "{posted:#}");
-    // A call that the host refuses is told to the operator in the host's words.
+    // A call that the host refuses is reported to the operator with the host's text.
     let stranger = agent.wait_part("receiver stranger", |part| part["state"] != "ok").await;
     assert!(stranger["cause"].as_str().unwrap().contains("grants = { egress = [\"hooks.example.com\"] }"), "{stranger:#}");
     agent.stop().await;

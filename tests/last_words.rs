@@ -41,7 +41,7 @@ async fn a_trap_names_its_export_and_the_panic_is_in_last_error() {
     let error = &trapper["last_error"];
     assert!(error["message"].as_str().unwrap().starts_with("trapped in `evaluate`: wasm "), "{trapper:#}");
     assert!(error["last_words"].as_str().unwrap().contains("ordered to trap"), "{trapper:#}");
-    // What stands still says why in a few words.
+    // A frozen alert gives its reason in a few words.
     let frozen = |list: &Value| item(list, "plugin", "trapper").is_some_and(|alert| alert["frozen"].is_string());
     let alerts = zoo.agent.wait_json("/api/database/alerts", frozen).await;
     let why = item(&alerts, "plugin", "trapper").unwrap()["frozen"].as_str().unwrap();

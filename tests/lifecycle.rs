@@ -40,7 +40,7 @@ async fn a_part_that_ends_unasked_ends_everything_as_failed() {
     let lifecycle = Lifecycle::default();
     lifecycle.supervise(AgentPart::Pipeline, lifecycle.soft().clone().cancelled_owned());
     lifecycle.supervise(AgentPart::Store, ready(()));
-    // Nobody asked.
+    // No stop was requested.
     assert_eq!(timeout(PATIENCE, lifecycle.run()).await.expect("it ends"), Ending::Failed);
     assert_eq!(lifecycle.failed(), Some(&AgentPart::Store));
 }

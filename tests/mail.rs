@@ -159,7 +159,7 @@ async fn a_recipient_that_refuses_a_mail_does_not_prevent_the_others_from_gettin
     assert!(refused[0].1.contains("nobody@example.com") && refused[0].1.contains("550"), "{refused:?}");
     assert!(refused[1].1.contains("busy@example.com: put off 5 times"), "{refused:?}");
     assert_eq!(server.mails().iter().map(|mail| &mail["to"]).collect::<Vec<_>>(), [&json!(["dba@example.com"])], "once");
-    // For a while nobody waits for the one who was put off.
+    // For a while, other mails do not wait for the recipient that was put off.
     let delivery = email.deliver(&settings, &message("ops/2")).await;
     assert!(matches!(&delivery, Delivery::Partial(refused) if refused.len() == 2), "{delivery:?}");
     let delivery = email.deliver(&to(&["nobody@example.com"]), &message("ops/3")).await;

@@ -18,7 +18,7 @@ use crate::fixture::{project, rounds, seeded};
 
 /// Alerts, and where the schema has a place for them notifications.
 const ROWS: u64 = 5;
-/// Events, so that the file is large and looking through it takes its time.
+/// Events that make the file large, so that reading through it takes some time.
 const EVENTS: u64 = 9_000;
 
 /// A store as the version with this schema wrote it.
@@ -130,7 +130,7 @@ impl Upgrade {
         std::fs::create_dir(self.data()).unwrap();
         std::fs::copy(self.original.path().join("pharos.db"), self.data().join("pharos.db")).unwrap();
         let path = self.folder.path().join("pharos.toml");
-        // What the alerts are about is watched still, though nobody answers there.
+        // The subjects of the alerts are still monitored, although no server answers there.
         let config = "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
                       [[redis]]\nname = \"cache\"\nnodes = [\"redis://127.0.0.1:1\"]\n";
         std::fs::write(&path, config).unwrap();

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{TestAgent, postgres, postgres_config, project, receiver_config, redis, redis_config, runtime_tasks, shipped};
 
-/// Methods that a path may know.
+/// Methods that a path may support.
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];
-/// The longest that one run of schemathesis takes a busy machine; a quiet one needs a few seconds.
+/// The longest run of schemathesis on a busy machine. A quiet machine needs a few seconds.
 const FUZZ_MAX: Duration = Duration::from_secs(180);
 /// Two alerts, so that pages of them can be cut. The graver one is pending before it fires, so that its history has pages as well.
 const RULES: &str = r#"
@@ -118,7 +118,7 @@ impl Document {
     }
 }
 
-/// A request that each operation accepts: method, path as documented, path as asked, body.
+/// A request that each operation accepts: method, documented path, requested path, body.
 fn accepted(fingerprint: &str, silence: &str) -> Vec<(&'static str, &'static str, String, Value)> {
     let alert = format!("/api/alerts/{fingerprint}");
     let acknowledgement = format!("{alert}/acknowledgement");

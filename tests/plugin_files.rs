@@ -15,7 +15,7 @@ use crate::fixture::item;
 use crate::fixture::program::{Running, command, output};
 use crate::fixture::zoo::{Zoo, named, state};
 
-/// Id, how it is made, and what is said of it.
+/// Id, how the file is made, and the expected error.
 type Odd = (&'static str, fn(&Path), &'static str);
 
 const ODD: [Odd; 8] = [

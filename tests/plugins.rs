@@ -148,7 +148,7 @@ async fn a_plugin_that_misbehaves_is_quarantined_alone_retains_its_alerts_and_ma
     let grower = zoo.agent.plugin("grower").await;
     assert!(grower["memory_bytes_max"].as_u64() >= Some(60 << 20), "{grower}");
 
-    // Nobody can say whether what they found is still so: it stands still instead of resolving.
+    // Whether the findings still hold is unknown, so the alerts freeze instead of resolving.
     let alerts = zoo.agent.json("/api/database/alerts").await;
     for (id, ..) in OFFENDERS {
         let alert = item(&alerts, "plugin", id).unwrap_or_else(|| panic!("the alert of {id} is gone: {alerts:#}"));
@@ -184,7 +184,7 @@ async fn a_plugin_that_goes_on_failing_is_called_less_and_less_often() {
         let pause = text.strip_prefix("`trapper` is not called for ").and_then(|rest| rest.split(' ').next()).unwrap();
         quarantines.push((event.at_ms, pause.parse().unwrap()));
     }
-    // The pauses of `health`, with a jitter of up to a quarter, and the times show that they were kept.
+    // The pauses of `health`, with a jitter of up to a quarter. The times show that they were observed.
     for ((_, pause), least) in quarantines.iter().zip([1.0, 2.0, 4.0]) {
         assert!((least..=least * 1.26).contains(pause), "{quarantines:?}");
     }
@@ -227,7 +227,7 @@ async fn a_slow_plugin_with_many_subjects_waits_behind_itself_alone() {
     zoo.agent.wait_metrics(|metrics| metrics.contains("name=\"remembered\"")).await;
     zoo.wait_calls("steady", 4 * u64::from(SUBJECTS)).await;
 
-    // Subjects for which there is no turn wait for one, and give up: their alerts stand still.
+    // Subjects without a turn wait for one and give up: their alerts freeze.
     let gave_up = |alert: &Value| alert["frozen"].as_str().is_some_and(|why| why.contains("for its turn behind its own calls"));
     zoo.agent.wait_json("/api/database/alerts", |list| of(list, "sleeper", &gave_up) >= 50).await;
     let alerts = zoo.agent.json("/api/database/alerts").await;

@@ -1,7 +1,8 @@
 //! No right that is lost makes a fact look gone: no alert resolves and no metric reads 0. No statement runs whose rows the role may not
 //! see.
 //!
-//! A role that loses a right while the agent runs: hidden facts are not facts that are gone, and what comes back is noticed without a restart.
+//! A role that loses a right while the agent runs: hidden facts are not facts that are gone, and what comes back is noticed without a
+//! restart.
 
 use std::collections::BTreeMap;
 
@@ -167,7 +168,7 @@ fn assert_nothing_shrinks(metrics: &str, when: &str) {
     }
 }
 
-/// Waits until a scrape fits, and looks at every one on the way.
+/// Waits until a scrape fits, and checks every scrape meanwhile.
 async fn wait_watching(agent: &TestAgent, when: &str, mut fits: impl FnMut(&str) -> bool) {
     until(when, async || {
         let metrics = agent.text("/metrics").await;
@@ -201,7 +202,7 @@ async fn whatever_right_is_lost_no_alert_resolves_no_number_shrinks_and_all_come
         let Some((take, give)) = loss(need).filter(|_| !seen.contains(&need)) else { continue };
         seen.push(need);
         let parts = NEEDS.iter().filter(|entry| entry.need == need).flat_map(|entry| entry.parts).copied();
-        // Who waits for whose lock is known whatever sessions say that they do.
+        // The agent sees which session waits for whose lock even if sessions hide what they do.
         let parts: Vec<&str> = parts.filter(|part| need != Need::Activities || *part == PartId::Activity).map(PartId::as_str).collect();
         let up = |metrics: &str, expected: u8| {
             let line = |part: &str| format!("pharos_collect_up{{server=\"{}\",collector=\"{part}\"}} {expected}", server_id(server.port()));
@@ -271,7 +272,7 @@ async fn every_way_to_lose_pg_monitor_is_noticed_and_so_is_every_way_back() {
     }
 }
 
-/// Statements that fail as soon as they are run: of each shape that collectors ask.
+/// Statements that fail as soon as they run, in each form that collectors use.
 const FAILING: [&str; 5] = [
     "SELECT 1 / (count(*) FILTER (WHERE false))::int AS n FROM pg_class",
     "SELECT c.relname, 1 / (c.relpages - c.relpages) AS n FROM pg_class c",

@@ -152,7 +152,7 @@ async fn what_a_label_holds_stays_in_the_body_and_out_of_the_headers() {
     let mut told = message("ops/1\r\nx-injected: yes");
     told.alerts[0].labels.push(Label::new("a\r\nb", "c\r\n\r\nGET / HTTP/1.1\r\n"));
     told.alerts[0].title = "title\r\nx-injected: yes".to_owned();
-    // The id becomes a header, and no id of ours looks so.
+    // The id becomes a header, and ids of the agent never look like this.
     let refused = webhook.deliver(&json!({ "url": server.url() }), &told).await;
     assert!(
         matches!(&refused, Delivery::Rejected { reason: UndeliveredReason::Denied, why } if why.contains("header value")),
@@ -210,7 +210,7 @@ async fn both_keys_sign_while_they_rotate() {
     let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default().to_owned();
     assert_eq!(header("authorization"), "Bearer t0ken");
     let signatures: Vec<String> = header("webhook-signature").split(' ').map(str::to_owned).collect();
-    // By openssl, which knows nothing of our code.
+    // The signature is made by openssl, which is independent of the agent's code.
     let signed = |key: &str| {
         let script = "printf '%s.%s.%s' \"$1\" \"$2\" \"$3\" | openssl dgst -sha256 -mac HMAC -macopt hexkey:$(printf %s \"$4\" | base64 -d | od -An -tx1 | tr -d ' \\n') -binary | base64";
         let arguments = [header("webhook-id"), header("webhook-timestamp"), body.to_owned(), key.to_owned()];
@@ -305,7 +305,7 @@ async fn nth(receiver: &Receiver, number: usize) -> Value {
     receiver.received(|received| serde_json::from_slice(&received.deliveries().nth(number - 1).unwrap().body).unwrap())
 }
 
-/// Posts JSON, as soon as somebody listens.
+/// Posts JSON as soon as a program listens.
 async fn post(port: u16, path: &str, body: &Value) {
     until(format_args!("port {port} is ready"), async || {
         tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map_err(|err| err.to_string())?;

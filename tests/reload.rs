@@ -148,7 +148,7 @@ async fn a_version_that_fails_on_probation_is_taken_back_and_not_loaded_again() 
     let metrics = zoo.agent.text("/metrics").await;
     assert!(metrics.contains("pharos_plugin_loads_total{plugin=\"judge\",result=\"rolled-back\"} 1"), "{metrics}");
 
-    // The same content is known to be bad, even now that nothing would trap.
+    // This content is recorded as bad, even though nothing would trap now.
     zoo.disarm().await;
     zoo.put("judge", &bad);
     zoo.put("marker", &guest("id=marker"));
@@ -205,7 +205,7 @@ async fn the_plugin_folder_may_come_late_go_and_come_back() {
     let zoo = Zoo::start(config, Vec::new(), Vec::new()).await;
     let dir = zoo.agent.folder().join("later/plugins");
     let appear = async |id: &str| {
-        // The agent makes the folder itself; whoever is first, the other finds it.
+        // The agent makes the folder itself. If the test made it first, the agent finds it, and the other way round.
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join(format!("{id}.wasm")), guest(&format!("id={id}"))).unwrap();
         zoo.agent.wait_plugin(id, |plugin| plugin["state"] == "serving").await;

@@ -271,7 +271,7 @@ expect = [{ at = "10s", alerts = [] }]
     assert_eq!((code, stdout.lines().last()), (Some(0), Some("2 cases, 2 passed, 0 failed")), "{stdout}{stderr}");
 }
 
-/// What the agent says of a server that it cannot reach is in a table of the part `up`.
+/// Facts about a server that cannot be reached are in a table of the part `up`.
 #[tokio::test]
 async fn a_server_that_is_down_may_have_tables_with_the_reason() {
     let text = r#"plugin = "redis-essentials"

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::fixture::guests::{Build, guest_of};
 use crate::fixture::zoo::{Zoo, named};
 
-/// Each level asks the next one twice.
+/// Each level refers to the next one twice.
 fn doubling(levels: usize, keyword: &str) -> Value {
     let next = |level: usize| json!({ "$ref": format!("#/$defs/d{}", level + 1) });
     let mut defs: serde_json::Map<String, Value> =
@@ -25,7 +25,7 @@ fn chain(levels: usize) -> Value {
     json!({ "$defs": defs, "$ref": "#/$defs/d0" })
 }
 
-/// A schema that every level of the settings asks twice.
+/// A schema that every level of the settings visits twice.
 fn doubling_inside() -> Value {
     let inner = json!({ "properties": { "a": { "$ref": "#" } } });
     json!({ "allOf": [inner, inner] })

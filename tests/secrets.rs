@@ -17,7 +17,7 @@ use crate::fixture::runtime_tasks;
 /// The value of a secret, and what is in it that no text may hold.
 const KEY: &str = "S3cret-Value-0123456789";
 
-/// A server that repeats what it was asked: in a redirect, in its body, in a header.
+/// A server that repeats the request: in a redirect, in its body, in a header.
 async fn parrot() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -233,7 +233,7 @@ async fn a_wrong_setting_of_a_plugin_file_costs_nothing_but_itself_and_is_report
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_version_with_another_reason_for_the_same_setting_serves_and_one_that_takes_less_does_not() {
-    // Each lists the keys that it knows, so no two give the same reason.
+    // Each version lists the keys that it has, so no two give the same reason.
     let build = |version: &str, known: &str| {
         let schema =
             format!(r#"{{"type":"object","x-pharos-wrong-settings":"ignored","additionalProperties":false,"properties":{{{known}}}}}"#);
@@ -243,7 +243,7 @@ async fn a_version_with_another_reason_for_the_same_setting_serves_and_one_that_
     let zoo = Zoo::start(config, vec![named("judge", "version=0.0.0")], Vec::new()).await;
     zoo.wait_version("judge", "0.0.0").await;
     zoo.put("judge", &build("1.0.0", r#""b":{}"#));
-    // It takes `b`; the one in the folder before took everything.
+    // This version accepts `b`; the previous one in the folder accepted everything.
     let refused = zoo.agent.wait_plugin("judge", |plugin| plugin["last_error"]["stage"] == "settings").await;
     assert!(refused["last_error"]["message"].as_str().unwrap().contains("leaves out settings that the version before takes"), "{refused}");
     std::fs::remove_file(zoo.file("judge")).unwrap();

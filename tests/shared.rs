@@ -53,7 +53,7 @@ async fn facts_that_a_primary_and_its_standby_share_are_reported_once_and_surviv
     eventually(&replayed, "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'ticket_id_seq')").await;
     let agent = judged(&with_standby("", &primary, &standby), "postgres-maintenance").await;
 
-    // Both servers were looked into before anything is counted.
+    // Both servers were visited before anything is counted.
     for server in [&primary, &standby] {
         agent
             .wait_series(&crate::fixture::series("pharos_postgres_datname_visited", server.port(), &[("datname", "postgres")]), |one| {
@@ -127,7 +127,7 @@ async fn a_slot_that_a_manager_advances_on_a_standby_has_a_consumer() {
     let slot = |alert: &Value, slot: &str| alert["labels"]["slot"] == slot;
     let watch = async {
         alerts(&agent, "slot-inactive", |alert| fires(alert) && slot(alert, "gone")).await;
-        // Before it was seen to move once, it may look like the other one.
+        // Before it was seen moving once, it may look like the other one.
         let only_gone = |answer: &Value| {
             let items = answer["items"].as_array().unwrap();
             let inactive = || items.iter().filter(|alert| alert["rule"] == "slot-inactive");

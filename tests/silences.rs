@@ -28,7 +28,7 @@ async fn silences_take_bounded_memory_and_the_agent_starts_again() {
     let id = serde_json::from_str::<Value>(&silence).unwrap()["id"].as_str().unwrap().to_owned();
     let folder = agent.stop().await;
 
-    // An agent before this one took them.
+    // An earlier agent accepted them.
     let store = rusqlite::Connection::open(folder.path().join("data/pharos.db")).unwrap();
     let stored: String = store.query_row("SELECT silence FROM silences WHERE id = ?1", [&id], |row| row.get(0)).unwrap();
     for number in 0..100 {

@@ -86,7 +86,7 @@ async fn planning_wal_and_temporary_blocks_are_counted_as_the_server_does() {
             agent.wait_series(&of(&server, counter, queryid), |now| (now - shown - gained).abs() < 0.5).await;
         }
     }
-    // Nobody writes to a temporary table but one statement: the others have no series for it.
+    // Only one statement writes to a temporary table, so the others have no series for it.
     let metrics = agent.text("/metrics").await;
     let lines =
         |counter: &str| metrics.lines().filter(|line| line.starts_with(&format!("pharos_postgres_statement_{counter}_total{{"))).count();
@@ -142,7 +142,7 @@ async fn twenty_megabytes_of_texts_make_no_run_slow_and_arrive_bit_by_bit() {
     work.run(&statements(5_000, 1)).await.unwrap();
     let bytes: i64 = work.ask("SELECT sum(octet_length(query)) FROM pg_stat_statements").await.unwrap();
     assert!(bytes > 20_000_000, "{bytes}");
-    // What keeps a run quick is how much it reads. Its time is that of the machine, which may be busy, so no deadline is near.
+    // The bytes that it reads decide how long a run takes. Its time depends on the machine, which may be busy, so no deadline is near.
     let quick = "[collect.interval]\nstatements = \"500ms\"\n[collect]\nbudget = 1.0\nstatement_timeout = \"25s\"\ndeadline = \"30s\"\n";
     let agent = TestAgent::start_with(&format!("{quick}{}", postgres_config("app", &server)), Vec::new()).await;
     agent.wait_series(&series("pharos_postgres_statements_tracked", server.port(), &[]), |tracked| tracked >= 5_000.0).await;
@@ -268,7 +268,7 @@ async fn statements_of_the_agent_name_their_collector_and_are_no_slow_queries() 
     let ours =
         slow["items"].as_array().unwrap().iter().filter(|item| item["query"].as_str().is_some_and(|text| text.contains("/* pharos ")));
     assert_eq!(ours.count(), 0, "{slow:#}");
-    // Asked after what was told, so it can only be more.
+    // Read after the reported value, so it can only be larger.
     let metrics = agent.text("/metrics").await;
     let truth: f64 = session(&server)
         .await

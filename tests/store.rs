@@ -282,7 +282,7 @@ async fn a_directory_that_others_may_write_loses_that_permission_and_one_of_anot
         std::fs::rename(&elsewhere, &file).unwrap();
     }
     drop(Store::open(&directory).unwrap());
-    // The program says so and ends, as with every mistake of its configuration.
+    // The program reports it and ends, as for every mistake in its configuration.
     chown(&directory, Some(NOBODY), None).unwrap();
     let config = folder.path().join("pharos.toml");
     std::fs::write(&config, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
@@ -334,7 +334,7 @@ fn a_folder_that_others_use_is_refused_and_stays_as_it_is() {
     assert!(!directory.join("pharos.db").exists());
 }
 
-/// As Kubernetes gives a volume to a container that does not run as root (`fsGroup`).
+/// A folder as Kubernetes gives a volume to a container that does not run as root (`fsGroup`).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_of_root_and_our_group_is_used_and_one_of_another_group_or_of_everybody_is_not() {
     const NOBODY: u32 = 65_534;

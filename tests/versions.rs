@@ -81,7 +81,7 @@ async fn subscribe(server: &PostgresServer, setup: &Session) {
     reader.run(&subscription).await.unwrap();
 }
 
-/// Metrics that every major version must give on either role, and on one of them.
+/// Metrics that every major version must have on both roles, or on one of them.
 const EVERYWHERE: [&str; 37] = [
     "pharos_postgres_timeline",
     "pharos_postgres_info",
@@ -159,7 +159,7 @@ const REDUCED: [Reduced; 3] = [
     Reduced { part: "sequences", column: "state", word: "no-privilege", why: "last values: SELECT on each sequence is missing" },
 ];
 
-/// What a role without a privilege is told instead, in the table that is named like its part.
+/// Texts that a role without a privilege gets instead, in the table with the name of their part.
 struct Reduced {
     part: &'static str,
     column: &'static str,
@@ -278,7 +278,7 @@ async fn an_extension_that_was_not_updated_with_its_server_is_read_as_what_it_is
     }
 }
 
-/// Makes a server say that it is version 19.3. The function must be one that the planner inlines: by its number it is built in.
+/// Makes a server report version 19.3. The planner must inline the function, since a call by its number runs the built-in one.
 const NEWER: &str = "
     SET allow_system_table_mods = on;
     CREATE FUNCTION pg_catalog.true_setting(text) RETURNS text LANGUAGE internal STABLE STRICT AS 'show_config_by_name';
@@ -302,7 +302,7 @@ async fn an_unknown_version_is_read_like_the_newest_and_reported_once() {
     agent.arg("run").arg("--config").arg(&config).kill_on_drop(true).stdin(Stdio::null()).stderr(stderr);
     let _agent = agent.spawn().unwrap();
 
-    // Its first session is ended, and the one after it asks again.
+    // Its first session is ended, and the next one reads the version again.
     let collecting = "FROM pg_stat_activity WHERE application_name LIKE 'pharos %' AND query LIKE '%wait_event%'";
     eventually(&setup, &format!("SELECT EXISTS (SELECT {collecting})")).await;
     let oldest = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pharos %' ORDER BY backend_start LIMIT 1";

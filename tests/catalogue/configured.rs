@@ -101,7 +101,7 @@ async fn sizes_are_those_of_the_server_and_a_datname_that_is_dropped_takes_none_
     let all: f64 = work.ask("SELECT sum(pg_database_size(oid))::float8 FROM pg_database").await.unwrap();
     let default = of("pharos_postgres_tablespace_size_bytes", &[("tablespace", "pg_default")]);
     agent.wait_series(&default, |bytes| (bytes - all).abs() < 0.01 * all).await;
-    // With another tablespace a datname may be in both, so the server is asked.
+    // With a second tablespace, a datname may be in both, so the server computes its size.
     work.run("SET allow_in_place_tablespaces = on").await.unwrap();
     work.run("CREATE TABLESPACE extra LOCATION ''").await.unwrap();
     work.run("CREATE TABLE elsewhere TABLESPACE extra AS SELECT repeat('x', 1000) FROM generate_series(1, 50000)").await.unwrap();
@@ -111,7 +111,7 @@ async fn sizes_are_those_of_the_server_and_a_datname_that_is_dropped_takes_none_
     agent.wait_series(&of("pharos_postgres_wal_directory_size_bytes", &[]), |bytes| bytes >= 16.0 * 1024.0 * 1024.0).await;
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"sizes\"}}", server_id(server.port()));
     let before = agent.wait_series(&runs, |_| true).await;
-    // Datnames come and go while it looks.
+    // Datnames are created and dropped while the collector reads them.
     let enough = async {
         agent.wait_series(&runs, |count| count >= before + 5.0).await;
         true
@@ -171,7 +171,7 @@ async fn statistics_that_are_reset_begin_a_new_epoch_and_a_new_datname_does_not(
     assert_eq!(epoch(&agent, &server, "database"), before, "what is new was not reset");
 }
 
-/// Datnames that nobody can connect to: their rows are in the catalogue, their files are nowhere.
+/// Datnames without any connection: their rows are in the catalogue, but their files do not exist.
 const TENANTS: &str = "
     SET allow_system_table_mods = on;
     INSERT INTO pg_database
@@ -196,7 +196,7 @@ async fn a_hundred_datnames_have_series_and_the_rest_is_other() {
     assert_eq!((count("pharos_postgres_backends"), count("pharos_postgres_sessions_total")), (101, 101));
     assert!(metrics.contains(&of("pharos_postgres_commits_total", "postgres")), "the busiest is one of them");
     assert!(!metrics.contains(&of("pharos_postgres_stats_reset_timestamp_seconds", "other")), "a time for many says nothing");
-    // Whoever becomes busy has a series of its own before long.
+    // A datname that becomes busy soon has a series of its own.
     for _ in 0..3 {
         drop(session(&server, "shop").await);
     }
@@ -230,7 +230,7 @@ async fn a_setting_that_was_changed_while_no_agent_ran_is_reported_afterwards_an
     };
     agent.wait_json("/api/database/alerts", is_found).await;
     let folder = agent.stop().await;
-    // The next one knows of it as well, and tells it as no news.
+    // The next agent has the change as well, and does not report it as new.
     let agent = TestAgent::start_in(folder, &config, shipped()).await;
     wait_row(&agent, &server, "setting_changes", &told).await;
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"settings\"}}", server_id(server.port()));

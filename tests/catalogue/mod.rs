@@ -104,7 +104,7 @@ async fn requested_checkpoints_are_counted_with_their_writes() {
     agent.wait_series(&of("pharos_postgres_wal_since_checkpoint_bytes", &[]), |bytes| bytes < 1e6).await;
     agent.wait_series(&of("pharos_postgres_wal_records_total", &[]), |records| records > 50000.0).await;
     agent.wait_series(&of("pharos_postgres_archive_enabled", &[]), |enabled| enabled == 0.0).await;
-    // Nobody takes the time, so there is none; it is no 0.
+    // The server does not measure the time, so there is no value, and not 0.
     let metrics = agent.text("/metrics").await;
     assert!(!metrics.contains("pharos_postgres_wal_write_time_seconds_total{"), "{metrics}");
     work.run("ALTER SYSTEM SET track_wal_io_timing = on").await.unwrap();
@@ -143,7 +143,7 @@ async fn an_archive_that_fails_is_failing_until_it_works() {
     assert!(archiver["last_archived"] >= failed, "{archiver:?}");
 }
 
-/// Sleeps while an index is built, in a session that says so.
+/// Sleeps while an index is built, in a session whose application name says so.
 const SLOW: &str = "
     CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
         'BEGIN PERFORM pg_sleep(nullif(current_setting(''demo.nap'', true), '''')::float8); RETURN n; END';

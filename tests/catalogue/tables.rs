@@ -35,7 +35,7 @@ fn tables_of(change: &Change) -> Vec<String> {
     of_kind.filter(|spec| change.table(&spec.name).is_some()).map(|spec| spec.name.clone()).collect()
 }
 
-/// Every table that the catalogue knows, by kind of subject. A table of every subject counts once for each kind.
+/// Every table of the catalogue, by kind of subject. A table of every subject counts once for each kind.
 fn catalogued() -> Seen {
     let of_kind = |kind: SubjectKind| Tables::shipped().of_kind(&kind).map(|spec| (kind.to_string(), spec.name.clone())).collect::<Seen>();
     SubjectKind::observed().flat_map(of_kind).collect()

@@ -33,7 +33,7 @@ async fn text_at(port: u16, path: &str) -> String {
 }
 
 async fn alerts(port: u16) -> Value {
-    // Nobody answers before the agent listens.
+    // The agent does not answer before it listens.
     serde_json::from_str(&text_at(port, "/api/alerts").await).unwrap_or_else(|_| json!({ "items": [] }))
 }
 
@@ -55,7 +55,7 @@ fn set_clock(file: &Path, seconds: i64) {
     std::fs::rename(next, file).unwrap();
 }
 
-/// The program with the config in `folder`, whose wall clock is what the file `clock` says.
+/// The program with the config in `folder`. The file `clock` sets its wall clock.
 fn start(folder: &Path, clock: &Path) -> Child {
     assert!(Path::new(LIBRARY).exists(), "libfaketime is not installed: run scripts/setup.sh");
     let path = folder.join("pharos.toml");
@@ -105,7 +105,7 @@ async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_rep
         set_clock(&clock, step);
         let before = judged(port).await;
         eventually("it is judged on", async || judged(port).await >= before + 5.0).await;
-        // What the agent says of itself may come meanwhile.
+        // Alerts about the agent itself may arrive meanwhile.
         let is_ours = |(rule, _): &(String, String)| expected.iter().any(|(known, _)| known == rule);
         let states: Vec<_> = states(&alerts(port).await).into_iter().filter(is_ours).collect();
         assert_eq!(states, expected, "after a step to {step} s");
@@ -115,7 +115,7 @@ async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_rep
     };
     eventually("it is said that the clock was set", async || stepped(&alerts(port).await)).await;
 
-    // Nobody was told twice, and nothing is held up: the end of one goes out at once.
+    // No alert was sent twice, and nothing is delayed: the end of one is sent at once.
     set_keys(&mut keys, 0).await;
     assert!(ops.wait_until(PATIENCE, |received| received.count("fires") == Count { firing: 1, resolved: 1 }).await);
     let ids: Vec<String> = ops.received(|received| {
@@ -148,7 +148,7 @@ async fn a_clock_that_is_set_makes_no_lag_no_age_and_no_rate() {
     let port = reserved.number();
     let replicas = [standby.url(MONITORING_ROLE, "postgres")];
     let intervals = ["server", "activity", "locks", "replication", "topology", "horizon", "tables", "agent"];
-    // A backend tells its transactions once a second.
+    // A backend reports its transactions once a second.
     let intervals: String =
         intervals.iter().map(|name| format!("{name} = \"200ms\"\n")).chain(["database = \"2s\"\n".to_owned()]).collect();
     // Each question of the agent's is a transaction. Over an hour there would be as good as none of them in a second.

@@ -30,7 +30,7 @@ async fn talkative() -> TestAgent {
     TestAgent::start_in(folder, "", Vec::new()).await
 }
 
-/// A connection from this address of the machine whose visitor has little room for what it did not read.
+/// A connection from this address of the machine, with a small buffer for unread bytes.
 async fn narrow(agent: &TestAgent, from: Ipv4Addr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
@@ -38,7 +38,7 @@ async fn narrow(agent: &TestAgent, from: Ipv4Addr) -> TcpStream {
     socket.connect(agent.agent.address()).await.unwrap()
 }
 
-/// A visitor that asked for all silences and has read the first bytes of them.
+/// A client that requested all silences and has read their first bytes.
 async fn reading_slowly(agent: &TestAgent) -> TcpStream {
     let mut visitor = narrow(agent, Ipv4Addr::LOCALHOST).await;
     visitor.write_all(LARGE.as_bytes()).await.unwrap();
@@ -65,7 +65,7 @@ async fn an_answer_under_way_makes_no_room_for_others() {
     let (mut held, mut read) = (Vec::new(), Vec::new());
     while made_room(&agent).await < 100.0 {
         held.push(halves(&agent, 100).await);
-        // The visitor keeps up, and leaves enough for the end.
+        // The client reads fast enough, and leaves enough bytes for the end.
         if read.len() < 1 << 20 {
             let mut piece = vec![0; 64 << 10];
             visitor.read_exact(&mut piece).await.expect("it is not cut");

@@ -52,7 +52,7 @@ async fn incomplete_requests_shut_no_client_out_and_end_by_themselves() {
     }
     assert_eq!(agent.request("/healthz", &[]).await.0, 200);
     assert!(agent.series("pharos_http_connections").await.unwrap() <= 64.0);
-    // The last one is among those that were let in; nobody waits for its end.
+    // The last request is among those that were admitted. The test does not wait for its end.
     let mut last = held.pop().unwrap();
     let mut rest = Vec::new();
     timeout(PATIENCE, last.read_to_end(&mut rest)).await.expect("it is ended").ok();
@@ -127,7 +127,7 @@ async fn answers_are_compressed_and_written_in_the_format_that_is_liked_best() {
     };
     let plain = raw(&agent, "/metrics", &[]).await;
     assert_eq!(header(&plain, "content-encoding"), "");
-    // As Prometheus asks.
+    // Requests as Prometheus sends them.
     let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
     let packed = raw(&agent, "/metrics", &[("accept-encoding", "gzip"), ("accept", prometheus)]).await;
     assert_eq!(header(&packed, "content-encoding"), "gzip");
@@ -220,7 +220,7 @@ async fn descriptors_that_we_are_short_of_are_not_the_servers_trouble() {
     let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(open.min(3)), maximum: Some(4_096) }).unwrap();
     let metrics = line.wait(|metrics| value(metrics, own).is_some_and(|count| count >= 2.0)).await;
     assert_eq!((value(&metrics, &accepting), value(&metrics, &up)), (None, Some(1.0)), "nobody knows whether it accepts, and it is up");
-    // The sessions that were open go too: then nobody knows anything of the server.
+    // The open sessions end too. After that, the state of the server is unknown.
     let truth = server.connect(pharos::demo::postgres::SUPERUSER, "postgres").await.unwrap();
     truth.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'pharos'").await.unwrap();
     let metrics = line.wait(|metrics| value(metrics, &up).is_none()).await;

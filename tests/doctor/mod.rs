@@ -179,7 +179,7 @@ async fn a_change_that_needs_a_restart_is_advice_and_a_standby_refers_to_its_pri
     assert!(script.contains("-- ALTER SYSTEM SET track_activities = on;"), "{script}");
     assert_eq!(second["standby"], true);
     assert!(second["script"].as_str().unwrap().starts_with("-- This server is a standby: run it on its primary"), "{second:#}");
-    // To people it is said once.
+    // The printed text reports it once.
     let (_, stdout, _) = doctor(&config, &[]).await;
     assert_eq!(stdout.matches("GRANT pg_monitor TO \"bare\";").count(), 1, "{stdout}");
     let (_, alone, _) = doctor(&config, &["--server", &server_id(standby.port())]).await;

@@ -36,7 +36,7 @@ fn moods(receiver: &Receiver, chance: &mut fastrand::Rng) {
             let patience = vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))];
             Reply { headers: patience, ..Reply::of(StatusCode::TOO_MANY_REQUESTS) }
         }
-        // Longer than anybody waits for an answer.
+        // Longer than the agent waits for an answer.
         3 => Reply { delay: Duration::from_secs(20), has_it: chance.bool(), ..Reply::of(StatusCode::OK) },
         4..=9 => Reply { delay: Duration::from_millis(chance.u64(1..300)), has_it: chance.bool(), ..Reply::of(StatusCode::OK) },
         _ => Reply::of(StatusCode::OK),
@@ -83,7 +83,7 @@ async fn expire(victim: &Victim, mut is_named: impl FnMut() -> bool) {
 /// What happens between two kills.
 async fn trouble(stage: &mut Stage, chance: &mut fastrand::Rng) {
     match chance.u32(0..8) {
-        // At every look it is otherwise.
+        // The condition changes at every evaluation.
         0..=1 => {
             for look in 0..chance.u32(3..9) {
                 set_keys(&mut stage.keys, if look % 2 == 0 { RULES } else { 0 }).await;

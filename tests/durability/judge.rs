@@ -73,7 +73,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Adds what the store in this directory has, which forgets it one day.
+    /// Adds the records of the store in this directory, which removes old ones some day.
     pub fn read(&mut self, data_dir: &Path) {
         let events = query(data_dir, "SELECT kind, subject, detail FROM events ORDER BY id", |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
@@ -98,7 +98,7 @@ impl Recorded {
     }
 }
 
-/// What a store still has to tell somebody: entries of the ledger and notifications.
+/// Number of reports that a store still has to send: entries of the ledger, and notifications.
 pub fn left(data_dir: &Path) -> i64 {
     let sql = "SELECT (SELECT count(*) FROM ledger) + (SELECT count(*) FROM outbox WHERE state IN ('waiting', 'sending'))";
     query(data_dir, sql, |row| row.get::<_, i64>(0)).into_iter().sum()

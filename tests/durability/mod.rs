@@ -28,7 +28,7 @@ use crate::fixture::{PATIENCE, get, pharos, receiver_config, redis, redis_config
 /// Each holds from one key more on.
 const RULES: u32 = 12;
 
-/// The longest until all is told: what was refused a few times waits a minute and more for its next try.
+/// Longest wait until everything is reported. A notification that was refused a few times waits a minute and more for its next attempt.
 const CALM_MAX: Duration = Duration::from_secs(300);
 
 /// The agent as a process, in a folder that stays.
@@ -86,13 +86,13 @@ impl Victim {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Waits until it can judge and tell.
+    /// Waits until the agent can judge and notify.
     pub async fn wait_at_work(&self) {
         let serve = |log: &str| ["threshold", "webhook"].iter().all(|id| log.contains(&format!("`{id}` 0.1.0 serves")));
         until("it is at work", async || fitting(self.log(), |log| log.rsplit("starts with").next().is_some_and(serve))).await;
     }
 
-    /// Waits until there is no alert any more and everything of them is told.
+    /// Waits until there is no alert any more and everything about them is reported.
     pub async fn wait_calm(&self) {
         until_within(CALM_MAX, "it is calm", async || holds(self.is_calm().await, || self.log())).await;
     }
@@ -106,7 +106,7 @@ impl Victim {
         let judged = metrics.lines().any(|line| line.starts_with("pharos_plugin_calls_total{plugin=\"threshold\"} "));
         let is_empty =
             |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok_and(|list| list["items"] == serde_json::json!([]));
-        // What is decided and not told yet stands in the ledger, what is on its way in the outbox.
+        // Decisions that are not sent yet are in the ledger, notifications on their way are in the outbox.
         if !judged || !is_empty(&alerts) || judge::left(&self.data_dir) != 0 {
             return false;
         }
@@ -161,7 +161,7 @@ impl Stage {
 }
 
 impl Stage {
-    /// Has so many alerts fire, and waits until the receiver heard of each.
+    /// Lets this many alerts fire, and waits until the receiver has got each of them.
     pub async fn raise(&mut self, alerts: u32) {
         set_keys(&mut self.keys, alerts).await;
         let has_all = |received: &Received| arrivals(received.deliveries()).len() >= alerts as usize;

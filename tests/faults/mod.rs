@@ -24,7 +24,7 @@ async fn session(server: &PostgresServer) -> Session {
     server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
 }
 
-/// Whether `up` is the only thing that is still said of a server.
+/// Whether `up` is the only metric that a server still has.
 fn only_up(metrics: &str, kind: &str, port: u16) -> bool {
     let of_server = format!("server=\"{}\"", server_id(port));
     let mut lines = metrics.lines().filter(|line| line.starts_with(&format!("pharos_{kind}_")) && line.contains(&of_server));
@@ -71,7 +71,7 @@ async fn our_backends(truth: &Session) -> i64 {
     truth.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.expect("PostgreSQL answers")
 }
 
-/// While one server is down, the agent asks it as often as it reads one that is up, and no more.
+/// While a server is down, the agent tries it as often as it reads a server that is up, and not more often.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_down_is_tried_as_often_as_one_that_is_up() {
     let (tasks, _stop) = runtime_tasks();
@@ -131,7 +131,7 @@ async fn a_server_that_refuses_is_down_until_it_is_back() {
     server.restart().await.unwrap();
     wait_calm(&agent, server.port(), |rates| has_rate(rates, "pharos_postgres_commits_total")).await;
     wait_whole(&agent, &server).await;
-    // Started anew while it is down, it waits for the server just the same.
+    // An agent that is started while the server is down waits for it just the same.
     let folder = agent.stop().await;
     server.stop(ShutdownMode::Fast).await.unwrap();
     let agent = TestAgent::start_in(folder, &config, Vec::new()).await;
@@ -163,7 +163,7 @@ async fn a_frozen_server_is_silent_its_alerts_freeze_and_its_neighbours_stay_on_
     agent.wait_metrics(|metrics| only_up(metrics, "postgres", server.port())).await;
     let frozen = agent.wait_json(&alerts("app"), |alerts| firing(alerts) && alerts["items"][0]["frozen"].is_string()).await;
     assert!(!frozen["items"][0]["frozen"].as_str().unwrap().is_empty());
-    // Collections of the neighbour go on while the frozen one is asked again and again.
+    // Collections of the neighbour continue while the frozen server is tried again and again.
     let of = |metric: &str, port: u16, collector: &str| format!("{metric}{{server=\"{}\",collector=\"{collector}\"}}", server_id(port));
     let runs = of("pharos_collect_runs_total", other.port(), "activity");
     let before = agent.series(&runs).await.unwrap();
@@ -227,7 +227,7 @@ async fn a_frozen_backend_of_ours_is_replaced_and_never_makes_three() {
     let agent = TestAgent::watch(&server).await;
     wait_whole(&agent, &server).await;
     let truth = session(&server).await;
-    // The one that stays: the visitor asks for other things.
+    // This is the session that stays: the visitor sends other statements.
     let ours = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pharos %' \
                 AND query !~ '/. pharos (session|datnames|relations|tables|indexes|sequences|extensions|subscription_tables) ./' \
                 AND query LIKE '%/* pharos %' ORDER BY backend_start LIMIT 1";
@@ -237,7 +237,7 @@ async fn a_frozen_backend_of_ours_is_replaced_and_never_makes_three() {
     let failures = format!("pharos_collect_failures_total{{server=\"{}\",collector=\"", server_id(server.port()));
     let timeouts = |metrics: &str| metrics.lines().any(|line| line.starts_with(&failures) && line.contains("reason=\"timeout\""));
     agent.wait_metrics(timeouts).await;
-    // Another session does the work; the one that hangs keeps its place, so nobody may knock at the door meanwhile.
+    // Another session does the work. The session that hangs holds its place, so no handshake may begin meanwhile.
     let collected = ["server", "activity", "locks", "database", "replication", "statements"];
     let parts = agent
         .wait_facts(&server_id(server.port()), |parts| {
@@ -336,7 +336,7 @@ async fn redis_that_stops_or_freezes_is_down_until_it_is_back() {
     wait_calm(&agent, port, rate).await;
     agent.wait_part(&part, |part| part["state"] == "ok").await;
 
-    // A connection that broke says nothing about the server.
+    // A connection that broke proves nothing about the server.
     let failed = async || -> f64 {
         let metrics = agent.text("/metrics").await;
         let lines = metrics.lines().filter(|line| line.starts_with("pharos_collect_failures_total{"));
@@ -405,7 +405,7 @@ async fn a_locked_catalog_lets_at_most_two_sessions_of_the_agent_wait() {
             fitting(agent.series(&runs).await.unwrap(), |runs| *runs >= before + 8.0)
         })
         .await;
-        // Only what is asked in the monitor's own datname tells of the server.
+        // Only statements in the monitor's own datname show the state of the server.
         if datname == "postgres" {
             agent.wait_series(&accepting, |accepting| accepting == 0.0).await;
         } else {

@@ -83,7 +83,7 @@ async fn run_all(truth: &Session, statements: &[&str]) {
     }
 }
 
-/// Ends our sessions until the agent knows that it gets none any more, and looks at what it says.
+/// Ends sessions of the agent until it gets no new one, and returns what it reports.
 async fn wait_refused(agent: &TestAgent, server: &PostgresServer, truth: &Session, reason: &str, says: &str) {
     let before = agent.series(&failures(server.port(), reason)).await.unwrap_or(0.0);
     truth.run(OURS_END).await.unwrap();
@@ -151,7 +151,7 @@ async fn a_server_that_recovers_is_starting_until_it_is_ready() {
     let agent = TestAgent::watch(&server).await;
     wait_whole(&agent, &server).await;
     server.stop(ShutdownMode::Fast).await.unwrap();
-    // It recovers from an archive that keeps it waiting for as long as this file is there.
+    // The server recovers from an archive that makes it wait as long as this file exists.
     let hold = server.data_dir().join("hold");
     fs::write(&hold, "").unwrap();
     fs::write(server.data_dir().join("recovery.signal"), "").unwrap();

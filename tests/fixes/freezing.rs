@@ -48,7 +48,7 @@ async fn a_table_is_named_where_it_is_the_oldest_and_a_holder_only_where_it_is_o
     let setup = session(&server).await;
     setup.run("CREATE TABLE \"Old one\" AS SELECT 1 AS id").await.unwrap();
     setup.run("DO $$ BEGIN FOR i IN 1..150000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$").await.unwrap();
-    // A session that is younger than what has to be frozen is in nobody's way.
+    // A session that is younger than the rows to freeze blocks no freeze.
     let young = session(&server).await;
     young.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM \"Old one\"").await.unwrap();
     let all_but_one = "SELECT string_agg(format('VACUUM (FREEZE) %s', oid::regclass), ';' ORDER BY oid) FROM pg_class WHERE relkind IN ('r', 'm') AND relname <> 'Old one'";

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::fixture::{TestAgent, postgres_config, shipped};
 
-/// An agent with the plugins that judge here; each takes its time to compile.
+/// An agent with the plugins that judge here. Each of them needs time to compile.
 pub async fn watch(server: &PostgresServer, settings: &str, plugins: &[&str]) -> TestAgent {
     let plugins = shipped().into_iter().filter(|(id, _)| plugins.contains(&id.as_str())).collect();
     TestAgent::start_with(&format!("{settings}{}", postgres_config("app", server)), plugins).await

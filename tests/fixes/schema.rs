@@ -58,7 +58,7 @@ async fn of_indexes_that_do_the_same_work_one_stays() {
         assert!(guard(&facts, stays).unwrap().starts_with("it does the work of"), "{facts:#}");
         cure(&agent, &setup, &alert, &["DROP INDEX"]).await;
     }
-    // Nobody read it while the others were there; since when it is known begins now.
+    // No session read this index while the others existed, so its time without use begins now.
     agent
         .wait_json("/api/database/indexes?fact=unused", |facts| {
             guard(facts, "big_abi").is_some_and(|guard| guard != "none" && !guard.contains("does the work"))
@@ -86,7 +86,7 @@ async fn an_index_that_failed_to_build_is_mended_or_dropped_by_what_it_is() {
         .unwrap();
     setup.run("CREATE UNIQUE INDEX CONCURRENTLY reviews_unique ON reviews (product, lower(\"Mail\")) WHERE NOT hidden").await.unwrap_err();
     setup.run("REINDEX INDEX CONCURRENTLY reviews_unique").await.unwrap_err();
-    // The owner of a table made these functions; whoever looks for duplicates would run them.
+    // The owner of a table made these functions; a search for duplicates would run them.
     setup.run("CREATE FUNCTION lure(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)'").await.unwrap();
     setup.run("CREATE DOMAIN lured AS text CHECK (lure(value) <> '')").await.unwrap();
     for (name, key) in [
@@ -96,7 +96,7 @@ async fn an_index_that_failed_to_build_is_mended_or_dropped_by_what_it_is() {
     ] {
         setup.run(&format!("CREATE UNIQUE INDEX CONCURRENTLY {name} ON reviews {key}")).await.unwrap_err();
     }
-    // A reader keeps the copies from being dropped.
+    // A reader prevents the copies from being dropped.
     let reader = session(&server).await;
     reader.run("BEGIN; SELECT count(*) FROM docs").await.unwrap();
     let rebuild = session(&server).await;

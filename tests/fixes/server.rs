@@ -61,7 +61,7 @@ async fn a_right_that_was_revoked_is_reported_and_granted_again_by_the_fix() {
     agent.stop().await;
 }
 
-/// The server says nothing of what it hides. What somebody makes later is found as well.
+/// The server does not report what it hides. Objects that are made later are found as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn facts_that_the_role_sees_in_part_are_an_alert_that_ends_with_the_rights() {
     let (tasks, _stop) = runtime_tasks();

@@ -37,7 +37,7 @@ async fn the_holder_of_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
     let agent = watch(&server, SETTINGS, &["postgres-essentials", "postgres-maintenance"]).await;
     let open = || async { server.connect("Web shop", "postgres").await.unwrap() };
 
-    // Everything that only its own transaction sees is locked away from nobody; an index is its table's.
+    // Locks that only concern the session's own transaction block no other session; the lock of an index counts for its table.
     let idle = open().await;
     idle.run("BEGIN; CREATE TEMP TABLE work (id int); CREATE TABLE fresh (id int); TRUNCATE orders").await.unwrap();
     let pid: i32 = idle.ask("SELECT pg_backend_pid()").await.unwrap();

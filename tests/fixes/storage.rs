@@ -69,7 +69,7 @@ async fn a_torn_page_is_reported_until_its_counts_are_reset(major: u32) {
     let torn = [("datname", "postgres")];
     let alert = fires(&agent, "checksum-failure", &torn, "pg_stat_reset").await;
     assert_eq!(alert["severity"], "critical", "{alert:#}");
-    // A crash takes the statistics and mends no page.
+    // A crash resets the statistics but repairs no page.
     drop(setup);
     server.stop(ShutdownMode::Immediate).await.unwrap();
     server.restart().await.unwrap();

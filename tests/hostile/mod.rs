@@ -164,7 +164,7 @@ async fn reason(agent: &TestAgent, port: u16, collector: &str, reason: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgresql_that_sends_without_end_is_hung_up_on() {
     let start = 16 << 20;
-    // What the library would keep of one answer, and what may be under way.
+    // Bytes of one answer that the library would store, and bytes that may be on the way.
     let answer = (40 << 20) + start;
     let notice = message(b'N', &[&b"SNOTICE\0C00000\0M"[..], &[b'n'; 10_000], b"\0\0"].concat()).repeat(50);
     let parameter = message(b'S', &[&b"name\0"[..], &[b'v'; 1_000], b"\0"].concat()).repeat(100);

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Attack, Stranger, WORDS_MAX, reason};
 use crate::fixture::{TestAgent, server_id, shipped};
 
-/// What would be kept of one answer, and what may be under way.
+/// Bytes of one answer that would be stored, and bytes that may be on the way.
 const TAKEN_MAX: u64 = 24 << 20;
 
 fn floods() -> [(&'static str, Attack); 5] {
@@ -31,7 +31,7 @@ fn floods() -> [(&'static str, Attack); 5] {
     ]
 }
 
-/// Only so much of each flood is taken, and the part says why it has nothing.
+/// Only a bounded part of each flood is read, and the part reports why it has no facts.
 async fn is_hung_up_on(name: &str, stranger: Stranger, config: &str) {
     let agent = TestAgent::start_with(config, Vec::new()).await;
     reason(&agent, stranger.port, "info", "too-much").await;
@@ -98,7 +98,7 @@ async fn numbers_that_no_redis_can_have_are_left_out_and_reported() {
     agent.stop().await;
 }
 
-/// A certificate that nobody checks.
+/// A certificate that is not verified.
 fn encryption(folder: &Path) -> TlsAcceptor {
     let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=x -keyout key -out crt";
     let made = Command::new("sh").args(["-c", make]).current_dir(folder).output().expect("openssl is installed");
@@ -122,7 +122,7 @@ async fn bytes_after_decryption_are_bounded_as_well() {
     }
 }
 
-/// Before a session begins there is nothing to say but a line.
+/// Before a session begins, a server may only send a line.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_words_without_end_are_no_redis() {
     for attack in [Attack::Flood(b"+".to_vec(), vec![b'a'; 1 << 20]), Attack::Flood(b"$1000000000\r\n".to_vec(), vec![b'a'; 1 << 20])] {

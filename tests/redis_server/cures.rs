@@ -170,7 +170,7 @@ async fn a_save_that_failed_is_made_good_by_the_printed_command() {
     let server = start(&[]).await;
     let mut admin = server.connect().await.unwrap();
     let dir: (String, String) = ::redis::cmd("CONFIG").arg(&["GET", "dir"]).query_async(&mut admin).await.unwrap();
-    // A folder with something in it has the name of the file, which is no use whoever the server runs as.
+    // A folder with content has the name of the file, so saving fails for every user.
     let in_the_way = std::path::Path::new(&dir.1).join("dump.rdb");
     std::fs::create_dir_all(in_the_way.join("inside")).unwrap();
     let agent = judged(&config(&server, "", ""), &["redis-essentials"]).await;

@@ -86,7 +86,7 @@ async fn is_up(agent: &TestAgent, server: &RedisServer, up: f64) {
     agent.wait_series(&crate::fixture::series("pharos_redis_up", server.port(), &[]), |value| value == up).await;
 }
 
-/// Facts are there, and nothing is said to fail.
+/// Facts are present, and no part has failed.
 async fn works(agent: &TestAgent, server: &RedisServer) {
     is_up(agent, server, 1.0).await;
     agent.wait_metrics(|metrics| metrics.contains("pharos_redis_clients{") && !metrics.contains("pharos_collect_failing{")).await;

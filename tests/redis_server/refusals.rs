@@ -171,7 +171,7 @@ async fn rights_that_are_lost_resolve_nothing_and_are_noticed_when_they_are_back
     for (loss, reason, back) in [
         ("ACL SETUSER pharos -info", "privilege", "ACL SETUSER pharos +info"),
         ("ACL SETUSER pharos -@all", "privilege", "ACL SETUSER pharos +info"),
-        // Another section than the one that is asked for.
+        // A section other than the requested one.
         ("ACL SETUSER pharos -info +info|memory", "privilege", "ACL SETUSER pharos +info"),
         // Ends the session, and there is no other one.
         ("ACL DELUSER pharos", "authentication", "ACL SETUSER pharos on >pw +info"),

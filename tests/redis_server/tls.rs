@@ -88,7 +88,7 @@ async fn a_private_authority_is_trusted_if_it_is_named_and_else_reported_with_th
         let text = facts(&with(trusting(folder.path(), mode, "ca.crt"))).await.unwrap();
         assert!(text.contains("redis_version:"), "{mode:?}: {text}");
     }
-    // Without a mode to check by, none of the operating system is asked for.
+    // Without a mode that verifies, no certificate of the operating system is needed.
     let blind = RedisTls { mode: Some(TlsMode::Require), ..RedisTls::default() };
     assert!(facts(&with(blind)).await.is_ok());
     // A file that is not there counts from the moment it is.
@@ -112,7 +112,7 @@ async fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
     let folder = certificates();
     let file = |name: &str| -> Option<PathBuf> { Some(folder.path().join(name)) };
     for protocols in ["TLSv1.2", "TLSv1.3"] {
-        // Servers want one unless they are told otherwise.
+        // Servers want a certificate unless they are configured otherwise.
         let (_server, port) = encrypted(folder.path(), "server", &[("tls-protocols", protocols)]).await;
         let with = |cert, key| connector("rediss", port, RedisTls { ca: file("ca.crt"), cert, key, mode: None });
         refused(&with(None, None), &["wants a certificate", "tls.cert and tls.key"]).await;
@@ -139,12 +139,12 @@ async fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
 async fn a_scheme_that_does_not_fit_the_port_is_reported_as_such() {
     let folder = certificates();
     let (server, port) = encrypted(folder.path(), "server", &[("tls-auth-clients", "no")]).await;
-    // A server that does not encrypt waits for the end of a line, and hung up on it would never say more.
+    // A server without encryption waits for the end of a line, and would send nothing to a client that closes the connection.
     let plain = Connector { connect_timeout: Duration::from_secs(3), ..connector("rediss", server.port(), RedisTls::default()) };
     let err = facts(&plain).await.unwrap_err();
     assert!(err.reason().as_str() == "timeout" && err.to_string().contains("then write redis://"), "{err:?}");
     let err = facts(&connector("redis", port, RedisTls::default())).await.unwrap_err();
-    // Some servers say in TLS that they did not understand, this one says nothing.
+    // Some servers report in TLS that they did not understand. This server sends nothing.
     assert!(err.reason().as_str() == "closed" && err.to_string().contains("write rediss://"), "{err:?}");
 }
 

@@ -5,7 +5,7 @@
 
 use super::*;
 
-/// News of a group that was told wait so long that no test sees their end.
+/// Further messages of a notified group wait so long that no test sees them.
 const LONG_INTERVAL: &str = "group_wait = \"0s\"\ngroup_interval = \"1h\"\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -25,13 +25,13 @@ async fn a_new_critical_does_not_wait_for_the_interval_of_its_group() {
     let calm_too = fingerprint(&agent, "calm-too").await;
     let waits = |answer: &Value| answer["decision"]["receivers"][0]["due_at"].is_string();
     agent.wait_json(&format!("/api/alerts/{calm_too}"), waits).await;
-    // What the receiver was told is known after a restart too.
+    // After a restart the agent still has what it sent to the receiver.
     let agent = TestAgent::start_in(agent.stop().await, &config, plugins()).await;
     stage.set_keys(10).await;
     stage.wait_counts("grave", 1, 0).await;
     stage.wait_counts("calm-too", 1, 0).await;
     stage.set_keys(20).await;
-    // A critical one was just told. That two servers write is worse than that none does.
+    // A critical alert was just sent. Two servers that write are worse than none that does.
     stage.wait_counts("as-grave", 1, 0).await;
     agent.stop().await;
 }

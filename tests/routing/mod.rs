@@ -222,7 +222,7 @@ async fn no_receiver_is_reminded_of_an_acknowledged_alert() {
     assert!(reminded("many", 3).await && reminded("more", 3).await);
     run_pharos(&agent, &["alerts", "ack", &many, "--comment", "on it", "--author", "ann"]).await;
     let before = stage.ops.received(|received| (received.count("many").firing, received.count("more").firing));
-    // The one that nobody takes care of tells the time.
+    // The alert without an acknowledgement shows when reminders are due.
     assert!(reminded("more", before.1 + 4).await);
     let agent = TestAgent::start_in(agent.stop().await, &config, plugins()).await;
     assert!(reminded("more", before.1 + 6).await);
@@ -239,7 +239,7 @@ async fn no_receiver_is_reminded_of_an_acknowledged_alert() {
 async fn a_receiver_that_is_notified_late_gets_the_alert_and_no_reminder() {
     let mut stage = Stage::new().await;
     let agent = start(&stage.config(&[("many", 5)], &format!("{AT_ONCE}repeat_interval = \"100ms\"\n"))).await;
-    // Before the next try there are reminders to tell as well.
+    // Before the next attempt, reminders are due as well.
     stage.ops.reply_next([Reply::of(StatusCode::SERVICE_UNAVAILABLE)]);
     stage.set_keys(6).await;
     assert!(stage.ops.wait_until(PATIENCE, |received| received.count("many").firing >= 2).await);
@@ -274,7 +274,7 @@ async fn a_notification_that_was_given_up_is_explained_and_can_be_retried_or_dro
     assert_eq!(run_pharos(&agent, &["outbox", "drop", "--receiver", "ops"]).await, "1 notifications were dropped\n");
     assert_eq!(run_pharos(&agent, &["outbox", "list", "--state", "dead"]).await, "no notifications\n");
 
-    // What is known can be read without the agent too.
+    // Stored facts can be read without the agent too.
     let folder = agent.stop().await;
     let config = folder.path().join("stopped.toml");
     std::fs::write(&config, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:1\"\n").unwrap();

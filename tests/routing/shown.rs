@@ -92,7 +92,7 @@ async fn an_alert_that_ended_is_shown_by_how_its_fingerprint_begins() {
     // All of them begin with nothing, and nothing is no beginning.
     assert!(matches!(agent.request("/api/alerts/zz", &[]).await.0, 400));
     let folder = agent.stop().await;
-    // The store of a stopped agent is asked in the same way.
+    // The store of a stopped agent gives the same answer.
     let path = folder.path().join("stopped.toml");
     std::fs::write(&path, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:1\"\n").unwrap();
     let (code, stdout, stderr) = output(&["alerts", "history", begins, "--config", path.to_str().unwrap()]).await;

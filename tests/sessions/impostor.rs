@@ -69,7 +69,7 @@ async fn an_impostor_at_the_address_of_a_server_gets_nothing_to_guess_the_passwo
     let mut connector = connector(&server.url(MONITORING_ROLE, "postgres"), TlsConfig::default(), &tasks);
     connector.endpoint.password = Some(SecretSource::File(file));
 
-    // An old server with MD5 is answered, since nothing is known of it yet; few rounds are refused in any case.
+    // An old server with MD5 gets an answer, since the agent has seen no stronger method yet. Few rounds are refused in any case.
     use Question::{Md5, OneRound, Scram};
     let guessed = Some("could be guessed from it");
     let unproven = Some("does not know the role's password");

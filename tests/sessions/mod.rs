@@ -53,7 +53,7 @@ async fn a_role_with_pg_monitor_alone_sees_everything() {
     let is_present = |part: &str, parts: &serde_json::Value| parts[part]["state"] == "present";
     agent.wait_facts(&server_id(server.port()), |parts| PRIVILEGED.iter().chain(&OPEN).all(|part| is_present(part, parts))).await;
     agent.wait_part(&part_name(&server), |part| part["state"] == "ok").await;
-    // Nobody else is connected: nothing of something is plain 0.
+    // No other session is connected, so the values are 0.
     assert_eq!(
         agent.series(&series("pharos_postgres_connections_used_ratio", server.port(), &[])).await.map(|ratio| ratio.to_string()),
         Some("0".to_owned())

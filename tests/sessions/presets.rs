@@ -111,9 +111,9 @@ async fn whatever_is_preset_a_session_begins_and_is_ours() {
     }
 }
 
-/// One that cannot be taken back keeps no other.
+/// A preset that cannot be reset does not prevent the reset of the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_presets_at_once_are_taken_back() {
+async fn all_presets_at_once_are_reset() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = server.connect(SUPERUSER, "postgres").await.unwrap();

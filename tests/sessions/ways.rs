@@ -23,7 +23,7 @@ fn black_hole() -> (Socket, SocketAddr, Vec<TcpStream>) {
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
-    // The queue of those whom nobody accepts is full after one or two.
+    // The queue of connections that are not accepted is full after one or two.
     let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()).collect();
     (socket, address, waiting)
 }
@@ -37,7 +37,7 @@ async fn a_server_that_is_back_after_a_black_hole_is_read_again_at_once() {
     let swallowed = connector.connect().await.err();
     assert!(matches!(swallowed, Some(ConnectError::Open(OpenError::DeadlineExceeded(_)))), "{swallowed:?}");
     drop((hole, waiting));
-    // Refused at once, however long a busy machine takes for it.
+    // The connection is refused at once, even if a busy machine needs some time for it.
     connector.limits.connect_timeout = PATIENCE;
     let answered = connector.connect().await.err();
     assert!(matches!(&answered, Some(err) if err.reason() == RefusalReason::Unreachable), "{answered:?}");

@@ -23,7 +23,7 @@ fn every_sql_file_is_included() {
     none(&forgotten, "no code includes these");
 }
 
-/// Names in the code that look like a metric's, whole literals only.
+/// Names in the code that look like the name of a metric. Only whole literals count.
 fn metrics_in_code() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for source in sources("agent/src/") {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{Source, is_word, none, sources};
 
-/// Crates whose rooms are looked at.
+/// Crates whose rooms are checked.
 const CRATES: [&str; 2] = ["agent/src/", "agent/model/src/"];
 
 /// A module by its path from the root of its crate: `http/api/alerts.rs` is http, api, alerts.
@@ -148,7 +148,7 @@ fn a_module_names_its_neighbours_by_super_and_all_others_by_crate() {
     none(&broken, "`super::super::`");
 }
 
-/// Bounds explain themselves, since nobody can tell from a number why it is not another one.
+/// Bounds must have a reason, since the number alone does not show why it is not another one.
 #[test]
 fn every_bound_has_a_doc_comment() {
     let mut broken = Vec::new();

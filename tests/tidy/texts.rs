@@ -5,7 +5,7 @@ use std::fs;
 use super::source::{is_word, none, relative, sources};
 use crate::fixture::project;
 
-/// Names that say nothing of what is inside.
+/// Names that say nothing about the content.
 const EMPTY_NAMES: [&str; 5] = ["common", "helpers", "misc", "util", "utils"];
 
 const LINES_MAX: usize = 500;

@@ -10,7 +10,7 @@ use super::{config, id, member, of_member, probes, session, standby_of};
 use crate::fixture::wait::{fitting, until};
 use crate::fixture::{TestAgent, eventually, postgres, postgres_with, runtime_tasks, series};
 
-/// Waits until each of these servers was asked so often more who it is.
+/// Waits until the identity of each of these servers was read this many times more.
 async fn further_probes(agent: &TestAgent, servers: &[&PostgresServer], count: f64) {
     for server in servers {
         let before = probes(agent, server).await;
@@ -33,7 +33,7 @@ async fn a_standby_that_does_not_replay_lags_by_the_time_since_the_primary_went_
     further_probes(&agent, &[&standby], 6.0).await;
     agent.wait_series(&lag, |seconds| seconds == 0.0).await;
 
-    // Both are asked once more after this instant, and nothing is missing then: what is missing later was written later.
+    // Both servers are read once more after this instant, when nothing is missing. Everything that is missing later was written later.
     let complete = Instant::now();
     further_probes(&agent, &[&primary, &standby], 2.0).await;
     agent.wait_series(&lag, |seconds| seconds == 0.0).await;
@@ -62,7 +62,7 @@ async fn a_standby_that_does_not_replay_lags_by_the_time_since_the_primary_went_
     agent.wait_series(&lag, |seconds| seconds == 0.0).await;
     agent.wait_series(&sender, |seconds| seconds == 0.0).await;
 
-    // Cut off, no sender tells of it any more; the database still does.
+    // The standby is cut off, so no sender reports it any more. The database still does.
     reader.run("ALTER SYSTEM SET primary_conninfo = ''").await.unwrap();
     reader.run("SELECT pg_reload_conf()").await.unwrap();
     eventually(&writer, "SELECT count(*) = 0 FROM pg_stat_replication").await;

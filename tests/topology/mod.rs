@@ -85,7 +85,7 @@ fn member(agent: &TestAgent, server: &PostgresServer) -> (Table, usize) {
     (table, row.expect("the server is a member"))
 }
 
-/// Whether a server sends to somebody who decodes a logical slot.
+/// Whether a server sends to a client that decodes a logical slot.
 fn is_logical(agent: &TestAgent, server: &PostgresServer, name: &str) -> bool {
     let key = SubjectKey::new("postgres", id(server));
     let picture = agent.agent.board().picture();
@@ -94,7 +94,7 @@ fn is_logical(agent: &TestAgent, server: &PostgresServer, name: &str) -> bool {
     standbys.boolean("logical", row.expect("it is connected")).expect("every sender says so")
 }
 
-/// The series of how often a server was asked who it is.
+/// The series with the number of times that the identity of a server was read.
 fn runs(server: &PostgresServer) -> String {
     format!("pharos_collect_runs_total{{server=\"{}\",collector=\"server\"}}", id(server))
 }
@@ -131,7 +131,7 @@ async fn a_promotion_is_followed_within_two_probes_and_the_others_lag_behind_the
     let mut first = postgres(&tasks).await;
     let second = standby_of(&first, "second", &[], &tasks).await;
     let third = standby_of(&first, "third", &[], &tasks).await;
-    // The config calls a standby the primary: that is only where to look first.
+    // The config names a standby as the primary: the agent only looks there first.
     let agent = TestAgent::start_with(&format!("{}{PROBES}", config(&second, &[&first, &third])), Vec::new()).await;
     wait_primary(&agent, &first).await;
     agent.wait_series(&whole("members_up"), |up| up == 3.0).await;
@@ -145,7 +145,7 @@ async fn a_promotion_is_followed_within_two_probes_and_the_others_lag_behind_the
     agent.wait_series(&whole("primaries"), |primaries| primaries == 0.0).await;
     session(&second).await.run("SELECT pg_promote()").await.unwrap();
     let before = probes(&agent, &second).await;
-    // One scrape has both: how often it was asked, and what is known. However late the scrape, three probes must not pass without news.
+    // One scrape has both: the number of probes, and the known facts. Even a late scrape must not show three probes without a change.
     let is_primary = |metrics: &str| value_of(metrics, &of_member("primary_info", &second)) == Some(1.0);
     let asked = |metrics: &str| value_of(metrics, &runs(&second)).unwrap_or(0.0);
     let metrics = agent.wait_metrics(|metrics| is_primary(metrics) || asked(metrics) > before + 2.0).await;
@@ -237,7 +237,7 @@ summary = "split brain of {database}"
     assert_eq!(agent.series(&of_member("primary_info", &second)).await, Some(1.0));
     first.stop(ShutdownMode::Immediate).await.unwrap();
     agent.wait_series(&whole("split_brain"), |split| split == 0.0).await;
-    // The server that is down keeps its own alerts from being told, not the database's.
+    // The server that is down suppresses its own alerts, but not those of the database.
     let told = receiver.wait_until(PATIENCE, |told| told.count("two-write") == Count { firing: 1, resolved: 1 }).await;
     assert!(told, "{:?}", receiver.received(|told| told.counts().clone()));
 
@@ -411,7 +411,7 @@ async fn an_index_that_a_standby_reads_is_used_and_one_without_readers_is_not() 
     agent.wait_series(&count, |count| count == 1.0).await;
     assert_eq!((unused(2), unused(1)), (vec!["dead".to_owned()], Vec::new()));
 
-    // Without the standby nobody knows of either.
+    // Without the standby, neither index can be judged.
     standby.stop(ShutdownMode::Fast).await.unwrap();
     agent.wait_series(&count, |count| count == 0.0).await;
     let mut left = unused(1);

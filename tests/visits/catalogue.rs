@@ -101,7 +101,7 @@ async fn problems_of_indexes_and_tables_are_reported_with_their_evidence() {
         "{keyless:?}"
     );
 
-    // What is dropped is told no more, what is made is told at once.
+    // A dropped index is not reported any more, and a new one is reported at once.
     setup
         .run("DROP INDEX child_code_again; CREATE INDEX keyless_note ON keyless (note); CREATE INDEX keyless_same ON keyless (note)")
         .await
@@ -165,7 +165,7 @@ async fn a_table_that_is_read_as_a_whole_is_reported_until_its_index_is_used_and
     setup.run(&"SELECT count(*) FROM long_ago;".repeat(150)).await.unwrap();
     setup.run("SELECT pg_stat_force_next_flush()").await.unwrap();
     let agent = TestAgent::watch(&server).await;
-    // What was read before the agent looked is no news, and neither fine nor bad.
+    // Reads before the agent started are not new, so they are neither fine nor bad.
     let unknown = [("respect", "sequential-scans"), ("relation", "scanned")];
     let unjudged = wait_row(&agent, &server, "unjudged_indexes", &unknown, |_| true).await;
     assert!(unjudged["why"].as_str().unwrap().contains("less than an hour"), "{unjudged:#}");
@@ -177,7 +177,7 @@ async fn a_table_that_is_read_as_a_whole_is_reported_until_its_index_is_used_and
     setup.run("SELECT pg_stat_force_next_flush()").await.unwrap();
     let workers = "SELECT seq_scan >= 120 AND seq_tup_read = 60 * 30000 FROM pg_stat_user_tables WHERE relname = 'shared'";
     eventually(&setup, workers).await;
-    // Nothing of the above is a whole read a hundred times, so the last one alone is told.
+    // None of the tables above was read a hundred times as a whole, so only the last one is reported.
     setup.run("SET max_parallel_workers_per_gather = 0").await.unwrap();
     setup.run(&"SELECT count(*) FROM scanned;".repeat(150)).await.unwrap();
     setup.run("SELECT pg_stat_force_next_flush()").await.unwrap();
@@ -223,7 +223,7 @@ async fn the_api_lists_facts_by_datname_and_kind_and_refuses_unknown_ones() {
     let agent = TestAgent::start_with(&format!("{AT_ONCE}{}", postgres_config("app", &server)), Vec::new()).await;
     let answer = agent.wait_json("/api/database/indexes?database=app&fact=unused&limit=1", |answer| answer["items"][0].is_object()).await;
     assert_eq!(answer["items"].as_array().unwrap().len(), 1, "{answer:#}");
-    // At the first look nobody knows for how long an index was there, however long scans are counted.
+    // At the first visit, the age of an index is unknown, however long scans have been counted.
     let is_known = |answer: &Value| {
         let items = answer["items"].as_array().unwrap();
         items.iter().any(|item| item["index"] == "child_part_again" && item["guard"].is_null())
@@ -276,7 +276,7 @@ async fn a_sequence_is_as_full_as_its_column_and_hidden_values_are_not_guessed()
     let metrics = agent.wait_metrics(|text| text.contains("pharos_postgres_sequence_used_ratio{")).await;
     assert_eq!(metrics.matches("pharos_postgres_sequence_used_ratio{").count(), 3, "only the full ones have a series");
 
-    // Whoever changes a sequence keeps others from its value; that holds up nobody.
+    // A change of a sequence locks its value for others, which delays no visit.
     setup.run("BEGIN; ALTER SEQUENCE wide CACHE 5").await.unwrap();
     let locked = wait_row(&agent, &server, "sequences", &[("sequence", "wide")], |row| row["state"] == "locked").await;
     assert!(locked["last_value"].is_null(), "{locked:#}");

@@ -57,7 +57,7 @@ async fn a_template_of_a_user_is_visited_and_each_unvisited_datname_is_reported_
         let alert = wait_alert(&agent, datname).await;
         assert!(alert["fix"].as_str().is_some_and(|fix| fix.contains(cure)), "{alert:#}");
     }
-    // Its owner wants nobody in it.
+    // Its owner allows no connection.
     let open = agent.json("/api/alerts").await;
     assert_eq!(
         find(

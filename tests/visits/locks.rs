@@ -59,7 +59,7 @@ async fn a_lock_of_any_mode_held_or_awaited_holds_up_no_visit() {
         wait_reported(&agent, &server, mode, "held").await;
         holder.run("ROLLBACK").await.unwrap();
 
-        // Somebody waits for it behind a reader; from then on everybody queues behind that one.
+        // A session waits for the lock behind a reader. From then on all others queue behind that session.
         holder.run("BEGIN; LOCK TABLE largest IN ACCESS EXCLUSIVE MODE").await.unwrap();
         let waiter = session(&server, "postgres").await;
         let waits = tasks.spawn({
@@ -71,7 +71,7 @@ async fn a_lock_of_any_mode_held_or_awaited_holds_up_no_visit() {
         holder.run("ROLLBACK").await.unwrap();
         waits.await.unwrap().unwrap();
     }
-    // Held by nobody, but awaited behind a reader.
+    // No session holds the lock, but one waits for it behind a reader.
     let reader = session(&server, "postgres").await;
     reader.run("BEGIN; LOCK TABLE largest IN ACCESS SHARE MODE").await.unwrap();
     let waiter = session(&server, "postgres").await;

@@ -110,7 +110,7 @@ async fn tables_and_indexes_of_every_datname_are_as_the_server_counts_them() {
     let row =
         wait_row(&agent, &server, "tables", &orders, |row| row["dead_rows"].as_i64() > Some(5900) && row["index_scans"].as_i64() > Some(0))
             .await;
-    // Whoever reads a page may tidy it up in passing.
+    // Any session that reads a page may clean it up as well.
     let dead = row["dead_rows"].as_f64().unwrap();
     let ask = |sql: &'static str| async { shop.ask::<i64>(sql).await.unwrap() };
     assert_eq!(row["size_bytes"], ask("SELECT pg_table_size('sales.orders')").await);
@@ -198,7 +198,7 @@ async fn a_datname_that_cannot_be_visited_is_named_and_one_that_is_renamed_or_dr
         wait_row(&agent, &server, "visits", &visit(datname), |row| row["state"] == "ok").await;
     }
     setup.run("DROP DATABASE doomed WITH (FORCE)").await.unwrap();
-    // Whoever is in it when it is renamed is in its way.
+    // A session in the datname prevents that it is renamed.
     let rename = async || setup.run("ALTER DATABASE moving RENAME TO moved").await.map_err(|err| format!("{err:?}"));
     until("nobody visits it", rename).await;
     wait_row(&agent, &server, "visits", &visit("moved"), |row| row["state"] == "ok").await;
@@ -217,7 +217,7 @@ async fn datnames_that_cannot_be_listed_are_not_taken_for_gone() {
     let agent = TestAgent::watch(&server).await;
     let visit = [("collector", "tables"), ("datname", "shop")];
     wait_row(&agent, &server, "visits", &visit, |row| row["state"] == "ok").await;
-    // The visitor asks for them in its own datname only.
+    // The visitor reads them in its own datname only.
     setup.run("REVOKE SELECT ON pg_database FROM PUBLIC").await.unwrap();
     let failed = wait_row(&agent, &server, "visits", &visit, |row| row["state"] != "ok").await;
     assert!(failed["why"].as_str().unwrap().contains("may not read datnames"), "{failed:#}");

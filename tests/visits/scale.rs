@@ -49,7 +49,7 @@ async fn ten_thousand_tables_have_bounded_series_that_add_up_to_the_truth() {
     let mut before = agent.text("/metrics").await;
     let series = before.lines().filter(|line| line.starts_with("pharos_postgres_table_size_bytes{")).count();
     assert_eq!(series, 201, "two hundred and `other`");
-    // Each of a thousand tables gets seven rows; whoever has a series of its own by then, the increases add up.
+    // Each of a thousand tables gets seven rows. The increases add up, whichever tables have series of their own by then.
     let inserts = (0..1000).fold(String::new(), |mut sql, table| {
         let _ = write!(sql, "INSERT INTO t3_{table} SELECT generate_series(1, 7);");
         sql
@@ -132,7 +132,7 @@ async fn every_major_version_is_read_by_a_role_with_pg_monitor_alone_on_a_primar
     assert_eq!(matrix.lines().count(), 10);
 }
 
-/// An order by size moves while indexes grow. What the catalogue says of indexes is more than one answer holds.
+/// The order by size changes while indexes grow. The catalogue's facts about indexes are larger than one answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_that_grows_while_definitions_are_read_is_not_missed() {
     const KEYS: usize = 200;

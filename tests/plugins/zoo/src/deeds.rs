@@ -66,7 +66,7 @@ fn recurse(depth: u64) -> u64 {
     black_box(depth) + recurse(black_box(depth) + 1)
 }
 
-/// Keeps values of this many KiB until it is refused, and says how many were kept.
+/// Stores values of this many KiB until one is refused, and returns how many were stored.
 fn hoard(kib: u64) {
     let value = vec![7_u8; (kib << 10) as usize];
     let kept = (0..100).take_while(|key| state::put(&format!("hoard-{key}"), &value, None).is_ok()).count();

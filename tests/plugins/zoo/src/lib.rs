@@ -2,8 +2,9 @@
 //! wants: `id=looper; armed=loop`.
 //!
 //! Orders: `id`, `version`, `summary`, `schema`, `wants`; a deed at `start`, `describe`, `init`, `rules` and `evaluate`; a deed at `armed`,
-//! done only while the watched Redis holds a key, so that a test can let a plugin misbehave and mend its ways; `armed-for`, how the subjects
-//! begin for which it is; `finds`, the rules it finds something for; `folder`, `tcp` and `udp`, what is there to be reached (`outside`).
+//! done only while the watched Redis holds a key, so that a test can let a plugin misbehave and mend its ways; `armed-for`, how the
+//! subjects begin for which it is; `finds`, the rules it finds something for; `folder`, `tcp` and `udp`, what is there to be reached
+//! (`outside`).
 
 mod deeds;
 mod orders;
@@ -44,7 +45,7 @@ impl Guest for Zoo {
     }
 }
 
-/// Runs while the component is instantiated, before anybody asks it anything.
+/// Runs while the component is instantiated, before any of its exports is called.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static START: extern "C" fn() = start;

@@ -18,7 +18,7 @@ const fn blank() -> [u8; BYTES] {
 
 /// The order of this name, from `name=value; name=value`.
 pub fn get(name: &str) -> Option<&'static str> {
-    // The compiler must not know what stands there.
+    // The compiler must not see the content of these bytes.
     let block: &'static [u8; BYTES] = std::hint::black_box(&ORDERS);
     let text = std::str::from_utf8(&block[MARK.len()..]).unwrap_or_default();
     text.split(';').find_map(|order| order.trim().strip_prefix(name)?.strip_prefix('='))

@@ -6,7 +6,7 @@ use crate::orders::{counted, text};
 pub fn ordered() -> String {
     let order = text("schema", r#"{"type":"object"}"#);
     match counted(&order) {
-        // Each level asks the next one twice.
+        // Each level refers to the next one twice.
         ("doubling", levels) => {
             defined(levels, |next| format!(r##"{{"allOf":[{{"$ref":"#/$defs/d{next}"}},{{"$ref":"#/$defs/d{next}"}}]}}"##))
         }
