@@ -1,7 +1,7 @@
 //! No trouble of the agent itself stays unreported: a receiver that is away or gone, a notification given up, a store or a plugin in
 //! trouble. No rule that can never match looks like one that is content.
 //!
-//! The agent as a subject of its own: what it knows of itself can be judged, and what goes wrong with it is told like anything else.
+//! The agent as a subject of its own: facts about it can be judged, and its troubles are reported like those of a server.
 
 use std::path::Path;
 use std::time::Duration;

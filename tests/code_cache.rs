@@ -97,7 +97,7 @@ async fn a_cache_of_another_user_is_neither_read_nor_written_and_plugins_serve_w
     let folder = serving(folder, &["steady"]).await.stop().await;
     assert_eq!(std::fs::metadata(&own).unwrap().uid(), 0, "it was made anew");
 
-    // A folder that others may write becomes ours alone; what they may have put there does not bear the mark.
+    // A folder that others may write loses that permission. Files that they may have put there do not bear the mark.
     std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
     std::fs::write(own.with_extension("mark"), [0; 32]).unwrap();
     let folder = serving(folder, &["steady"]).await.stop().await;

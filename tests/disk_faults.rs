@@ -1,6 +1,6 @@
 //! No alert is lost when the store is damaged, deleted or refused by its disk while the agent runs.
 //!
-//! A store that is damaged, taken away or refused by its disk while the agent runs: the agent goes on, and what it knows is written anew.
+//! A store that is damaged, removed or refused by its disk while the agent runs: the agent continues, and writes its state again.
 
 use std::path::Path;
 

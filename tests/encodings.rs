@@ -1,6 +1,6 @@
 //! No name or text in another encoding costs others, or is shown as another name. No text that may hold a password is logged as it came.
 //!
-//! Names and texts in other encodings: each costs itself alone, is shown so that no other one is shown alike, and is said.
+//! Names and texts in other encodings: each affects nothing else, is shown differently from every other one, and is reported.
 
 use std::process::Stdio;
 

@@ -38,7 +38,7 @@ async fn a_missing_grant_is_reported_only_if_a_receiver_needs_it() {
     let log = start(folder.path(), "").lines_to("`redis-essentials` ").await;
     assert!(log.iter().any(|line| line.contains("`email` ")) && log.iter().any(|line| line.contains("`webhook` ")), "{log:#?}");
     assert!(!log.iter().any(|line| line.contains("has no grant")), "{log:#?}");
-    // Where a receiver uses it, the start says so and ends. The first agent may still be on its way out of its own folder.
+    // If a receiver uses it, the start reports that and ends. The first agent may not have left its folder yet.
     let folder = tempfile::tempdir().unwrap();
     let mail = "[relay.office]\nhost = \"mail.example.com\"\nfrom = \"a@example.com\"\n[[receiver]]\nname = \"dba\"\nplugin = \"email\"\n\
                 settings = { relay = \"office\", to = [\"b@example.com\"] }\n[[route]]\nreceiver = \"dba\"\n";

@@ -1,6 +1,7 @@
 //! No full disk ends the agent, or costs an alert.
 //!
-//! A disk that fills up: alerts are stored and told on, what is less important waits, and all is as before when there is space again.
+//! A disk that becomes full: alerts are still stored and sent, less important data waits, and all works as before when there is space
+//! again.
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -141,7 +141,7 @@ fn jitter_adds_up_to_a_quarter_to_the_pause_so_that_plugins_do_not_probe_togethe
     }
 }
 
-/// Calls about two servers by turns, and returns what became of each call: it works unless `fails` says otherwise.
+/// Calls about two servers in turn, and returns the result of each call. A call works unless `fails` returns true.
 fn by_turns(health: &mut Health, calls: std::ops::Range<u64>, fails: impl Fn(u64) -> bool) -> Vec<(u64, Verdict)> {
     let mut verdicts = Vec::new();
     for call in calls {

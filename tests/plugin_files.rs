@@ -198,7 +198,7 @@ async fn thousands_of_files_cost_neither_the_plugins_nor_the_watch_over_the_agen
     let reload = zoo.agent.wait_part("plugin reload", |part| part["state"] == "degraded").await;
     let cause = reload["cause"].as_str().unwrap();
     assert!(cause.contains("plugin files in") && cause.contains("at most 100 are loaded"), "{cause}");
-    // A hundred files, and what is embedded. Those that were looked at before `wanted` was there have to go first.
+    // A hundred files, and the embedded plugins. Files that were loaded before `wanted` existed must be removed first.
     let settled = |list: &Value| {
         let plugins = list["items"].as_array().unwrap();
         plugins.len() == 101 && plugins.iter().all(|plugin| plugin["state"] != "loading")

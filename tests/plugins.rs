@@ -1,6 +1,6 @@
 //! No plugin hangs, crashes, fills or spies on the agent, or delays another plugin.
 //!
-//! The sandbox: what plugins may not do to the agent, to each other, or to what people are told.
+//! The sandbox: what plugins may not do to the agent, to each other, or to notifications.
 
 use std::sync::Arc;
 

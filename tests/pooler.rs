@@ -1,6 +1,6 @@
 //! No session through a pooler leaves settings behind in sessions of others.
 //!
-//! A connection pooler where a server was meant: it is recognised before a session of ours leaves anything behind in it.
+//! A connection pooler in place of a server: it is recognised before a session of the agent leaves anything behind in it.
 
 use pharos::config::collect::CollectConfig;
 use pharos::config::database::TlsConfig;

@@ -1,6 +1,6 @@
 //! No module of these tests leaves unsaid what it holds, and the index of all promises is up to date.
 //!
-//! The index is `tests/README.md`, made from the first paragraph of each module. `UPDATE_EXPECT=1` writes it anew.
+//! The index is `tests/README.md`, made from the first paragraph of each module. `UPDATE_EXPECT=1` writes it again.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,6 +1,6 @@
 //! No example in Python fails to build or to serve as its README says.
 //!
-//! The contract speaks no Rust: the Python example, built as its README says, and what an exception in Python leaves behind.
+//! The contract does not depend on Rust: the Python example, built as its README says, and the text of an exception in Python.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! No bad plugin file, or one that fails in service, changes what serves. No news of another generation is lost.
 //!
-//! Live reload: whatever happens to a file, a good version serves and nobody is told twice.
+//! Live reload: whatever happens to a file, a good version serves and no alert is sent twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

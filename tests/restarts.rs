@@ -1,6 +1,6 @@
 //! No restart or crash between two readings stays unreported.
 //!
-//! Restarts and crashes that are over before the next look at the server.
+//! Restarts and crashes that are over before the server is read again.
 
 use std::process::Command;
 

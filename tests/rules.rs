@@ -1,6 +1,6 @@
 //! No case of rules that does not hold passes, and no mistake in its file stays without its place.
 //!
-//! `pharos rules test`: the shipped cases hold, a case that does not hold says why, and a file with mistakes names each of them.
+//! `pharos rules test`: the shipped cases pass, a case that fails is shown with its differences, and all mistakes in a file are reported.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! No release watches a server without its finding reaching a receiver.
 //!
-//! The main job, once through: a server is watched, a rule finds something, a receiver hears of it.
+//! The main job from end to end: a server is monitored, a rule finds something, and a receiver is notified.
 
 use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_config, receiver_config, runtime_tasks};
 use pharos::demo::receiver::Receiver;

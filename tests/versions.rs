@@ -151,7 +151,7 @@ fn has_all(snapshot: &Snapshot, metrics: &[&str]) -> bool {
     metrics.iter().all(|metric| snapshot.family(metric).is_some_and(|family| !family.values.is_empty()))
 }
 
-/// Who watches, and the parts that tell such a role less, each with the table, column and word that say so.
+/// The monitoring roles, and the parts with fewer facts for each, with the table, column and word that show that.
 const WATCHERS: [(&str, &[Reduced]); 2] = [(SUPERUSER, &[]), (MONITORING_ROLE, &REDUCED)];
 const REDUCED: [Reduced; 3] = [
     Reduced { part: "tables", column: "bloat_state", word: "not-estimable", why: "bloat: pg_statistic is closed to it" },
@@ -174,7 +174,7 @@ impl Reduced {
     }
 }
 
-/// Parts by servers: `ok`, `less` where the role is told less and that it is, else the state.
+/// State of each part by server: `ok`, `less` if the role gets fewer facts and the part shows that, else the part's state.
 #[derive(Default)]
 struct Matrix {
     heads: Vec<String>,

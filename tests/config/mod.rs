@@ -1,6 +1,6 @@
 //! No bad config starts an agent, and no error hides another one. No secret is printed, and no listener off loopback opens without a token.
 //!
-//! The config file: its complete example, and what bad ones are told.
+//! The config file: its complete example, and the errors of wrong files.
 
 mod servers;
 

@@ -1,6 +1,6 @@
 //! No right that is missing stays unnamed, and no right is granted that is not read.
 //!
-//! `pharos doctor` on real servers: what it misses is what is missing, and its script, fed to psql as it is, mends all of it.
+//! `pharos doctor` on real servers: it reports exactly what is missing, and its script, given to psql as it is, grants all of it.
 
 mod attacks;
 

@@ -1,7 +1,7 @@
 //! No kill between groups, reminders, silences and acknowledgements loses or doubles a notification.
 //!
 //! Covers everything that may come between an alert and its receivers: groups that wait, reminders, silences that begin and end
-//! in between, conditions that come and go at every look, and two receivers of which each has its own moods.
+//! in between, conditions that change at every evaluation, and two receivers with different faults.
 
 use std::time::Duration;
 

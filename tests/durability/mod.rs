@@ -2,8 +2,8 @@
 //!
 //! Nothing is lost: an agent that is killed at any moment, receivers with moods, and a judge who knows neither.
 //!
-//! Causes, faults and judgement are three things apart. The [`judge`] looks once everything is over, at what the agent recorded and at what
-//! its receivers heard; here are the stage and the plain case, in [`groups`] everything that comes between an alert and who is told of it.
+//! Causes, faults and judgement are separate. Once everything is over, the [`judge`] compares what the agent recorded with what its
+//! receivers got. This file has the stage and the simple case; [`groups`] has everything that comes between an alert and its receivers.
 
 mod groups;
 mod judge;

@@ -1,6 +1,6 @@
 //! No server that shuts down waits for the agent, and no refusal stays without its reason and cure.
 //!
-//! Servers that run and let the agent in no longer: each says why and how to mend it, and is watched again when it was mended.
+//! Servers that run and no longer accept the agent: each is reported with reason and cure, and is monitored again once it is corrected.
 
 use std::fs;
 

@@ -2,8 +2,8 @@
 //!
 //! Every whole statement that the PostgreSQL plugins print in their own tests, on every supported major version: PostgreSQL understands it.
 //!
-//! The objects do not exist here, so what a statement does is the business of the other tests. What is held here is that nobody pastes
-//! a statement at night that PostgreSQL cannot read.
+//! The objects do not exist here, so other tests check what a statement does. These tests check that PostgreSQL can parse every statement
+//! that a person may copy at night.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! No server that sends without end fills the memory, and none gets a password in clear text.
 //!
-//! Servers that send without end, or want what they may not have: the agent takes a bounded part of it, says so, and goes on.
+//! Servers that send without end, or request secrets: the agent reads a bounded part, reports it, and continues.
 
 mod redis_floods;
 

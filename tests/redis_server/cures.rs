@@ -1,6 +1,6 @@
 //! No memory that is full by design raises an alert, and no fix advises what is set already or what harms.
 //!
-//! Memory that is full by design and by mistake, replicas behind one address, and whether what is printed mends it.
+//! Memory that is full by design and by mistake, replicas behind one address, and whether the printed cure works.
 
 use ::redis::aio::MultiplexedConnection;
 use pharos::demo::redis::{RedisOptions, RedisServer};

@@ -1,6 +1,6 @@
 //! No Redis as people set it up is healthy in silence while the agent knows nothing of it.
 //!
-//! Redis servers as people set them up: what the agent says of each, and whether the cure that it prints is one.
+//! Redis servers as people set them up: what the agent reports about each, and whether the cure that it prints works.
 
 mod cures;
 mod losses;

@@ -97,7 +97,7 @@ async fn a_user_that_may_not_run_info_is_reported_with_the_command_that_grants_i
     assert_eq!((code, &found["ok"]), (Some(0), &Value::from(true)), "{found:#}");
 }
 
-/// A user without a password logs in as itself, and not as whoever the server takes for nobody.
+/// A user without a password logs in under its own name, and not as the server's default user.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_of_the_url_is_logged_in_without_a_password_as_well() {
     let server = start(&[("user", "pharos on nopass +ping")]).await;

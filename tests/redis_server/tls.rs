@@ -1,6 +1,6 @@
 //! No Redis behind a private authority, or one that wants a certificate, is refused without a cure.
 //!
-//! Encrypted Redis: whose certificates are trusted, and what is said where none is.
+//! Encrypted Redis: which certificates are trusted, and what is reported about the others.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

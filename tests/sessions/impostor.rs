@@ -1,6 +1,6 @@
 //! No program on the port of a server that is down gets an answer from which the password can be guessed.
 //!
-//! While a server is down, anybody on its machine can listen on its port, and ask for a password in a way that gives it away.
+//! While a server is down, any user of its machine can listen on its port, and request a password in a way that reveals it.
 
 use pharos::config::database::TlsConfig;
 use pharos::config::secret::SecretSource;

@@ -1,6 +1,6 @@
 //! No trouble on the agent's side is reported as the server's, and no server that is back waits because packets were swallowed before.
 //!
-//! The way to a server: what is in it is said of the server only where it is the server's.
+//! The connection to a server: a fault of the connection is reported as a fault of the server only if it is one.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;

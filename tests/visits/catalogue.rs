@@ -64,8 +64,8 @@ async fn problems_of_indexes_and_tables_are_reported_with_their_evidence() {
     setup.run("CREATE UNIQUE INDEX CONCURRENTLY twice_id ON twice (id)").await.unwrap_err();
     let agent = TestAgent::watch(&server).await;
     let facts = wait_rows(&agent, &server, "index_facts", |rows| !rows.is_empty()).await;
-    // The pattern operators, the descending order and the partial condition make others of them.
-    // Of two that are the same and both superfluous neither stays, and the second one is told as what it is.
+    // Pattern operators, descending order and a partial condition make an index a different one. Two equal indexes that are both
+    // superfluous are both reported, the second one as a duplicate.
     assert_eq!(of(&facts, "duplicate"), ["child_code_again", "child_part_again", "parts_id_again"], "{facts:#?}");
     assert_eq!(of(&facts, "redundant"), ["child_code", "child_id_plain", "child_lower"], "{facts:#?}");
     assert_eq!(of(&facts, "invalid"), ["twice_id"], "{facts:#?}");

@@ -1,6 +1,6 @@
 //! No datname is left out in silence: not visited is never fine.
 //!
-//! Which datnames are visited, and what is said of those that are not.
+//! Which datnames are visited, and what is reported about the others.
 
 use serde_json::Value;
 

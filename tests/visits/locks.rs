@@ -1,6 +1,6 @@
 //! No visit waits for a lock, and no size that could not be asked for is reported as exact.
 //!
-//! Whatever locks there are, held or waiting: a visit is not held up, and says whom it could not measure.
+//! Locks of all kinds, held or awaited: no lock delays a visit, and a visit reports relations that it could not measure.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! No number of sequences takes the locks of others, and no sequence that is being changed fails a visit.
 //!
-//! Very many sequences, and some that somebody keeps changing: their values are read, and nobody runs out of locks.
+//! Very many sequences, and some that are changed all the time: their values are read, and no session runs out of locks.
 
 use pharos::demo::postgres::PostgresOptions;
 

@@ -1,6 +1,6 @@
 //! No size differs from what the server says.
 //!
-//! Sizes are what the server says, or none; and which relations have series.
+//! Sizes equal those of the server or are left out. Also covers which relations have series.
 
 use serde_json::Value;
 

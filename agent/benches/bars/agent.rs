@@ -1,4 +1,4 @@
-//! A running agent as users have it, a process, and a way to ask it.
+//! An agent that runs as a process of its own, as for users, with a client for its API.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,9 +23,9 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::pharos;
 
-/// The longest that anything is waited for.
+/// The longest wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How exactly a moment is found.
+/// The pause between two checks of a condition, which bounds how exactly its moment is found.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A connection that is kept open.
@@ -114,7 +114,7 @@ impl Place {
         Ok(Self { folder, address: ([127, 0, 0, 1], port).into() })
     }
 
-    /// Where plugin files are watched.
+    /// The folder of plugin files.
     pub fn plugins(&self) -> PathBuf {
         self.folder.path().join("plugins")
     }
@@ -188,7 +188,7 @@ impl Process {
         self.child.id().context("the process ended")
     }
 
-    /// Resident bytes: in all, and those that no file backs.
+    /// Resident bytes: all of them, and those that are not mapped from files.
     pub fn resident(&self) -> anyhow::Result<(u64, u64)> {
         let pid = self.child.id().context("the process ended")?;
         let status = procfs::process::Process::new(i32::try_from(pid)?)?.status()?;

@@ -1,4 +1,4 @@
-//! From facts to a receiver: how soon one alert is told, what ten thousand at once cost, and how soon they are watched after a restart.
+//! From facts to a receiver: how soon one alert is sent, what ten thousand at once cost, and how soon they are judged after a restart.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use super::table::{Table, Times};
 
 /// Alerts that come and go on the quiet system, one after the other: each database twice, more often would be flapping.
 const ROUNDS: usize = 2 * DATABASES;
-/// As often as a server may be read, so that rounds are short; it is no part of what is measured.
+/// The shortest interval of a server, so that rounds are short. The interval is no part of the measured time.
 const QUIET_INTERVAL: Duration = Duration::from_millis(100);
 /// The bar from a transition to its webhook, p99.
 const TOLD_MAX: Duration = Duration::from_millis(150);
 
 /// Servers of the crowd, each with [`DATABASES`] alerts.
 const CROWD: usize = 100;
-/// As shipped.
+/// The default interval.
 const CROWD_INTERVAL: Duration = Duration::from_secs(10);
-/// Time between two alerts of the probe while the crowd's are judged and told.
+/// Time between two alerts of the probe while the crowd's are judged and sent.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 const DRAIN_MIN: f64 = 500.0;
 /// The messages that may be left when the last alert begins. With fewer, the outbox kept up with the servers.
@@ -72,7 +72,7 @@ async fn many(table: &mut Table) -> anyhow::Result<()> {
     stage.wait(&stage.pager, probes, 0).await?;
     let probes = stage.pager.received(|all| all.deliveries().skip(1).cloned().collect::<Vec<_>>());
     let late = latencies(&stage, &probes)?.percentile(100);
-    let what = format!("{alerts} alerts at once: another server's transition told after its snapshot, longest of {}", probes.len());
+    let what = format!("{alerts} alerts at once: another server's transition sent after its snapshot, longest of {}", probes.len());
     table.plain(&what, "<= 1 interval (10 s)", format!("{late:.1?}"), late <= CROWD_INTERVAL);
 
     let deliveries = stage.ops.received(|all| all.deliveries().cloned().collect::<Vec<_>>());
@@ -103,10 +103,10 @@ async fn keep_raising(stage: &Stage) -> anyhow::Result<usize> {
         stage.raise(database).await?;
         sleep(PROBE_EVERY).await;
     }
-    anyhow::bail!("the crowd's alerts are not told before the probe has no database left")
+    anyhow::bail!("the crowd's alerts are not sent before the probe has no database left")
 }
 
-/// A restart with all of them firing. An alert that began meanwhile shows that the first evaluation is not only made but told.
+/// A restart with all of them firing. An alert that began meanwhile shows that the first evaluation is not only made but also sent.
 async fn restarts(table: &mut Table, stage: &Stage, mut process: Process) -> anyhow::Result<()> {
     let (mut evaluated, mut told) = (Times::default(), Times::default());
     for database in DATABASES - RESTARTS..DATABASES {

@@ -1,6 +1,6 @@
-//! The peer of the plugin host: wasmtime with the same engine and the same contract, and nothing around it.
+//! The peer of the plugin host: wasmtime with the same engine and the same contract, and nothing else.
 //!
-//! No limits, no budgets, no pool of instances, no checks of what a plugin says; facts lie ready in the contract's own types.
+//! It has no limits, no budgets, no pool of instances and no checks of reports. Its facts have the types of the contract already.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl BareHost {
         let wasi = WasiCtx::builder().build();
         let state = State { given: Arc::clone(&self.given), settings: self.settings.clone(), table: ResourceTable::new(), wasi };
         let mut store = Store::new(&self.engine, state);
-        // The code asks for the epoch as ours does; here it never comes.
+        // The code checks the epoch as in the agent, but here the epoch never advances.
         store.set_epoch_deadline(u64::MAX / 2);
         let exports = self.pre.instantiate_async(&mut store).await.map_err(plain)?;
         Ok(BareInstance { store, exports })

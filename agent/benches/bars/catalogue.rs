@@ -1,8 +1,8 @@
 //! The cost of monitoring a server with a thousand tables, beside Debian's prometheus-postgres-exporter on the same server.
 //!
-//! The exporter is asked for its own families and those of the queries that its package ships as an example, with the names that columns of
-//! pg_stat_statements have since PostgreSQL 13. The agent reads the same families once a second, and then everything that it knows; turn by
-//! turn with the exporter, in the same minutes.
+//! The exporter collects its own families and those of the example queries of its package, with the column names that pg_stat_statements
+//! has since PostgreSQL 13. The agent reads the same families once a second, and then all its facts. Agent and exporter run in turn, in the
+//! same minutes.
 
 use std::io::Write;
 use std::path::Path;
@@ -32,7 +32,7 @@ const TURNS: usize = 5;
 const TURN: Duration = Duration::from_secs(12);
 /// Longest wait for the tables, indexes and statements to exist. A machine that needs more cannot be measured.
 const SETUP_MAX: Duration = Duration::from_mins(2);
-/// As Prometheus' own example configuration has it.
+/// The interval of Prometheus' own example configuration.
 const SCRAPES_PER_MINUTE: u32 = 4;
 const SCRAPES: usize = 100;
 const EXPORTER_SCRAPES: usize = 20;
@@ -69,7 +69,7 @@ async fn server() -> anyhow::Result<PostgresServer> {
     server.create_monitoring_role(None).await?;
     let session = server.connect(SUPERUSER, "postgres").await?;
     session.run("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").await?;
-    // What it does on its own is not what is measured.
+    // Work that the server does by itself must not be measured.
     session.run("ALTER SYSTEM SET autovacuum = off").await?;
     session.run("SELECT pg_reload_conf()").await?;
     for first in (1..=TABLES).step_by(100) {
@@ -241,7 +241,7 @@ async fn at_rest(
 async fn scrapes(table: &mut Table, place: &Place, exporter: &Exporter) -> anyhow::Result<()> {
     let (mut times, mut peers, mut series) = (Times::default(), Times::default(), 0);
     for _ in 0..EXPORTER_SCRAPES {
-        // While the exporter is asked, the agent hangs up on who asks nothing.
+        // While the exporter is scraped, the agent closes connections without requests.
         let mut client = Client::connect(place.address()).await?;
         for _ in 0..SCRAPES / EXPORTER_SCRAPES {
             times.take(client.get("/metrics")).await?;
@@ -298,7 +298,7 @@ fn later(free: &[(String, Duration)], locked: &[(String, Duration)]) -> (String,
 const SAME_FAMILIES: [&str; 9] = ["server", "activity", "database", "wal", "replication", "statements", "settings", "sizes", "tables"];
 const MORE_FAMILIES: [&str; 9] = ["horizon", "autovacuum", "progress", "io", "limits", "encryption", "indexes", "sequences", "extensions"];
 
-/// These once a second, the others never again, and no budget that would stretch it.
+/// Intervals: one second for these collectors, practically never for the others, and a budget that lengthens none.
 fn intervals(collectors: &[&str]) -> String {
     let mut text = "[collect]\nbudget = 1.0\n[collect.interval]\naccept = \"1h\"\nsample = \"1s\"\nsubscriptions = \"1h\"\n".to_owned();
     for collector in [&SAME_FAMILIES[..], &MORE_FAMILIES].concat() {

@@ -20,7 +20,7 @@ use super::table::{Table, Times};
 use super::{project, shipped};
 
 const SAMPLES: usize = 1_000;
-/// Turns of each peer, and calls in a turn: long enough to settle in the caches, short enough to share the machine's moods.
+/// Turns of each peer, and calls in a turn: enough to fill the caches, and few enough that both peers see the same load of the machine.
 const TURNS: usize = 60;
 const CALLS: usize = 25;
 

@@ -33,7 +33,7 @@ struct Arguments {
     /// How long the demo, and the agent beside a thousand tables, run before their memory is read
     #[arg(long, value_parser = humantime::parse_duration, default_value = "310s")]
     memory_for: Duration,
-    /// What cargo tells every benchmark
+    /// Passed by cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }

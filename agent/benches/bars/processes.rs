@@ -6,7 +6,7 @@ use anyhow::Context;
 use pharos::demo::postgres::PostgresServer;
 use procfs::process::{Process, Stat};
 
-/// CPU time of one process, user and system.
+/// CPU time of one process, user and system time together.
 pub fn cpu_of(pid: u32) -> anyhow::Result<Duration> {
     let stat = stat(pid)?;
     Ok(ticks(stat.utime + stat.stime))

@@ -52,7 +52,7 @@ fn build(plugin: &[u8], number: u8) -> Vec<u8> {
     bytes
 }
 
-/// Replaces the file as an installer would and waits for what it holds to serve.
+/// Replaces the file as an installer would, and waits until its content serves.
 async fn replace(place: &Place, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = place.path().join("next");
     std::fs::write(&temporary, bytes)?;

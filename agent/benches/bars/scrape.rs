@@ -33,10 +33,10 @@ const METRICS: [&str; 5] = [
     "pharos_postgres_statement_time_p95_estimate_seconds",
 ];
 const SERIES_EACH: usize = 1_000;
-/// Short turns: a p99 is made of the machine's bad moments, which must meet both peers.
+/// Short turns: a p99 consists of the machine's slow moments, which must affect both peers.
 const TURNS: usize = 500;
 const SCRAPES: usize = 2;
-/// Time between a new snapshot and the scrape that meets it.
+/// Time between a new snapshot and the scrape that shows it.
 const PAUSE: Duration = Duration::from_millis(10);
 
 pub async fn measure(table: &mut Table) -> anyhow::Result<()> {
@@ -54,7 +54,7 @@ pub async fn measure(table: &mut Table) -> anyhow::Result<()> {
 
     let (time, peer) = scrapes(agent_address, memory_address, async || {}).await?;
     table.ratio("/metrics, 5,000 series, p99", time, ("from memory", peer), Some(2.0));
-    // Every scrape meets facts that no scrape saw before, as it does where the two intervals are alike.
+    // Every scrape gets new facts, as it does if both intervals are equal.
     let mut snapshots = [0, 1].map(|_| Arc::new(statements(&METRICS, SERIES_EACH)));
     let fresh = async || {
         snapshots.swap(0, 1);
@@ -78,7 +78,7 @@ async fn scrapes(agent: SocketAddr, memory: SocketAddr, mut before: impl AsyncFn
             times.take(agent.get("/metrics")).await?;
         }
         for _ in 0..SCRAPES {
-            // The peer's caches are as cold.
+            // The peer's caches must be equally cold.
             before().await;
             peers.take(memory.get("/metrics")).await?;
         }

@@ -1,7 +1,7 @@
-//! Redis servers whose keys are alerts, an agent that watches them, and receivers that take whatever they are sent.
+//! Redis servers whose keys are alerts, an agent that monitors them, and receivers that accept every message.
 //!
-//! Each logical database that holds a key is an alert of the shipped `threshold`, which the shipped `webhook` tells in a message of its
-//! own. Alerts of the crowd go to one receiver; the probe's go to another one, so that they do not stand behind the crowd's.
+//! Each logical database with a key is an alert of the shipped `threshold`, which the shipped `webhook` sends in a message of its own.
+//! Alerts of the crowd go to one receiver and those of the probe to another one, so that they do not wait behind the crowd's.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::agent::Place;
 
 /// Logical databases of each server: as many as have series of their own, each of which is an alert.
 pub const DATABASES: usize = 100;
-/// The longest that receivers are waited for.
+/// The longest wait for receivers.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Stage {
@@ -51,7 +51,7 @@ impl Stage {
         write(&self.probe, "SELECT", database, "SET").await
     }
 
-    /// Takes it away again.
+    /// Removes the key again.
     pub async fn clear(&self, database: usize) -> anyhow::Result<()> {
         write(&self.probe, "SELECT", database, "DEL").await
     }
@@ -74,11 +74,7 @@ impl Stage {
             let count = received.count(RULE);
             count.firing >= firing && count.resolved >= resolved
         });
-        anyhow::ensure!(
-            heard.await,
-            "a receiver heard of {:?} instead of {firing} and {resolved}",
-            receiver.received(|all| all.count(RULE))
-        );
+        anyhow::ensure!(heard.await, "a receiver got {:?} instead of {firing} and {resolved}", receiver.received(|all| all.count(RULE)));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ pub struct Table {
 const HEAD: [&str; 5] = ["what", "bar", "measured", "ratio", ""];
 
 impl Table {
-    /// A duration beside that of its peer. `bar` is the ratio that may not be passed; none where the ratio is only reported.
+    /// A duration beside that of its peer. `bar` is the largest allowed ratio. `None`: the ratio is only reported.
     pub fn ratio(&mut self, what: &str, measured: Duration, peer: (&str, Duration), bar: Option<f64>) {
         let ratio = measured.as_secs_f64() / peer.1.as_secs_f64();
         self.rows.push([
@@ -33,13 +33,13 @@ impl Table {
         self.show_last();
     }
 
-    /// Something that could not be measured here, and why.
+    /// A value that could not be measured here, and the reason.
     pub fn absent(&mut self, what: &str, why: &str) {
         self.rows.push([what.to_owned(), String::new(), why.to_owned(), String::new(), "not measured".to_owned()]);
         self.show_last();
     }
 
-    /// Rows take minutes, so each is told when it is known.
+    /// Prints a row as soon as it is measured, since each takes minutes.
     fn show_last(&self) {
         if let Some([what, _, measured, ratio, verdict]) = self.rows.last() {
             let _ = writeln!(std::io::stderr().lock(), "{what}: {measured} {ratio} {verdict}");
@@ -66,12 +66,12 @@ fn verdict(ok: bool) -> String {
     if ok { "ok" } else { "missed" }.to_owned()
 }
 
-/// How long something took, over and over.
+/// Repeated measurements of one duration.
 #[derive(Debug, Default)]
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    /// Takes the time until a future is ready.
+    /// Measures the time until a future is ready.
     pub async fn take<T>(&mut self, work: impl Future<Output = T>) -> T {
         let started = Instant::now();
         let done = work.await;
@@ -79,7 +79,7 @@ impl Times {
         done
     }
 
-    /// Adds one that was taken otherwise.
+    /// Adds a duration that was measured elsewhere.
     pub fn add(&mut self, time: Duration) {
         self.0.push(time);
     }
@@ -88,7 +88,7 @@ impl Times {
         self.percentile(50)
     }
 
-    /// The time that this share of all did not pass.
+    /// The quantile: this share of all durations is not longer.
     pub fn percentile(&self, percent: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();

@@ -2,7 +2,7 @@
 //! wants: `id=looper; armed=loop`.
 //!
 //! Orders: `id`, `version`, `summary`, `schema`, `wants`; a deed at `start`, `describe`, `init`, `rules` and `evaluate`; a deed at `armed`,
-//! done only while the watched Redis holds a key, so that a test can let a plugin misbehave and mend its ways; `armed-for`, how the
+//! done only while the watched Redis holds a key, so that a test can let a plugin misbehave and work again; `armed-for`, how the
 //! subjects begin for which it is; `finds`, the rules it finds something for; `folder`, `tcp` and `udp`, what is there to be reached
 //! (`outside`).
 
