@@ -1,4 +1,4 @@
-//! No visitor that reads slowly shuts others out, and no answer under way is cut for another visitor or at the end of the agent.
+//! No client that reads slowly shuts others out, and no answer under way is cut for another client or at the end of the agent.
 //!
 //! Answers that are taken slowly: which of them are cut, and which are finished.
 
@@ -40,17 +40,17 @@ async fn narrow(agent: &TestAgent, from: Ipv4Addr) -> TcpStream {
 
 /// A client that requested all silences and has read their first bytes.
 async fn reading_slowly(agent: &TestAgent) -> TcpStream {
-    let mut visitor = narrow(agent, Ipv4Addr::LOCALHOST).await;
-    visitor.write_all(LARGE.as_bytes()).await.unwrap();
+    let mut client = narrow(agent, Ipv4Addr::LOCALHOST).await;
+    client.write_all(LARGE.as_bytes()).await.unwrap();
     let mut begin = [0; 12];
-    visitor.read_exact(&mut begin).await.unwrap();
+    client.read_exact(&mut begin).await.unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200");
-    visitor
+    client
 }
 
 /// Reads the rest of an answer, of which this much was read, and asserts that nothing of it is missing.
-async fn read_whole(mut visitor: TcpStream, mut rest: Vec<u8>) {
-    timeout(PATIENCE, visitor.read_to_end(&mut rest)).await.expect("it ends").expect("it is not cut");
+async fn read_whole(mut client: TcpStream, mut rest: Vec<u8>) {
+    timeout(PATIENCE, client.read_to_end(&mut rest)).await.expect("it ends").expect("it is not cut");
     let text = String::from_utf8(rest).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("it is known").parse::<usize>().unwrap();
@@ -61,18 +61,18 @@ async fn read_whole(mut visitor: TcpStream, mut rest: Vec<u8>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_under_way_makes_no_room_for_others() {
     let agent = talkative().await;
-    let mut visitor = reading_slowly(&agent).await;
+    let mut client = reading_slowly(&agent).await;
     let (mut held, mut read) = (Vec::new(), Vec::new());
     while made_room(&agent).await < 100.0 {
         held.push(halves(&agent, 100).await);
         // The client reads fast enough, and leaves enough bytes for the end.
         if read.len() < 1 << 20 {
             let mut piece = vec![0; 64 << 10];
-            visitor.read_exact(&mut piece).await.expect("it is not cut");
+            client.read_exact(&mut piece).await.expect("it is not cut");
             read.extend(piece);
         }
     }
-    read_whole(visitor, read).await;
+    read_whole(client, read).await;
     agent.stop().await;
 }
 
@@ -98,14 +98,14 @@ async fn clients_that_read_nothing_shut_no_other_client_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_under_way_is_finished_at_the_end_of_the_agent() {
     let agent = talkative().await;
-    let visitor = reading_slowly(&agent).await;
+    let client = reading_slowly(&agent).await;
     let mut held = half(&agent).await;
     agent.wait_series("pharos_http_connections", |open| open >= 2.0).await;
     let read = async {
         // Those without a whole request are ended by now.
         let mut rest = Vec::new();
         timeout(PATIENCE, held.read_to_end(&mut rest)).await.expect("it is ended").ok();
-        read_whole(visitor, Vec::new()).await;
+        read_whole(client, Vec::new()).await;
     };
     tokio::join!(agent.stop(), read);
 }

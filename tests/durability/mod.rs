@@ -165,7 +165,7 @@ impl Stage {
     pub async fn raise(&mut self, alerts: u32) {
         set_keys(&mut self.keys, alerts).await;
         let has_all = |received: &Received| arrivals(received.deliveries()).len() >= alerts as usize;
-        assert!(self.receiver.wait_until(PATIENCE, is_told).await, "{}", self.victim.log());
+        assert!(self.receiver.wait_until(PATIENCE, has_all).await, "{}", self.victim.log());
     }
 }
 

@@ -26,7 +26,7 @@ use super::pharos;
 /// The longest wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The pause between two checks of a condition, which bounds how exactly its moment is found.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+const CHECK_EVERY: Duration = Duration::from_millis(2);
 
 /// A connection that is kept open.
 pub struct Client {
@@ -152,7 +152,7 @@ impl Place {
                     Err(_) => client = None,
                 }
             }
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_EVERY).await;
         }
         anyhow::bail!("{path} never fitted")
     }

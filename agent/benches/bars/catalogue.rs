@@ -298,7 +298,7 @@ fn later(free: &[(String, Duration)], locked: &[(String, Duration)]) -> (String,
 const SAME_FAMILIES: [&str; 9] = ["server", "activity", "database", "wal", "replication", "statements", "settings", "sizes", "tables"];
 const MORE_FAMILIES: [&str; 9] = ["horizon", "autovacuum", "progress", "io", "limits", "encryption", "indexes", "sequences", "extensions"];
 
-/// Intervals: one second for these collectors, practically never for the others, and a budget that lengthens none.
+/// Intervals: one second for these collectors and one hour for the others, with a budget that lengthens none.
 fn intervals(collectors: &[&str]) -> String {
     let mut text = "[collect]\nbudget = 1.0\n[collect.interval]\naccept = \"1h\"\nsample = \"1s\"\nsubscriptions = \"1h\"\n".to_owned();
     for collector in [&SAME_FAMILIES[..], &MORE_FAMILIES].concat() {
