@@ -1,5 +1,5 @@
-//! No web page, no other user of the machine and no viewer's token changes anything. No page whose name was pointed at the agent reads
-//! anything, and the audit log believes no name in a request.
+//! No web page, no other user of the machine and no viewer's token changes anything. No page under a foreign name that resolves to the
+//! agent reads anything, and the audit log trusts no name in a request.
 //!
 //! Covers tokens, host names, and the names in the audit log.
 

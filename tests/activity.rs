@@ -1,4 +1,4 @@
-//! No session is counted in the wrong state, and no wait loses its time or its blocker.
+//! No session is counted in the wrong state, and no wait is shown without its time or its blocker.
 //!
 //! Covers working and waiting sessions and their blockers, on servers in real trouble.
 

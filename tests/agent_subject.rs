@@ -1,5 +1,5 @@
-//! No trouble of the agent itself stays unreported: a receiver that is away or gone, a notification given up, a store or a plugin in
-//! trouble. No rule that can never match looks like one that is content.
+//! No trouble of the agent itself stays unreported: a receiver that is away or gone, a notification that was given up, a store or a plugin
+//! in trouble. No rule that can never match looks like one that finds nothing.
 //!
 //! The agent as a subject of its own: facts about it can be judged, and its troubles are reported like those of a server.
 

@@ -1,5 +1,5 @@
 //! No change is sent twice, out of order, or not at all while a receiver is away. No receiver that hangs delays another one, and no restart
-//! forgets an alert or sends it again.
+//! loses an alert or sends it again.
 //!
 //! From a finding to a receiver: each change is sent once, in order, and is never lost while a receiver is away.
 

@@ -1,4 +1,4 @@
-//! No alert resolves because its thing left a list of the worst, was counted anew after a reset or a crash, or is being dropped and still
+//! No alert resolves because its object left a list of the worst, was counted again after a reset or a crash, or is being dropped and still
 //! exists. A right that is back is used at once, and a right that two servers lack is reported once.
 //!
 //! No false all-clear: an alert of something that is out of sight, or cannot be judged any more, does not resolve.

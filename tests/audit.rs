@@ -1,4 +1,4 @@
-//! No row of the audit log is edited, removed, moved or inserted unseen.
+//! No row of the audit log is edited, removed, moved or inserted without being noticed.
 //!
 //! The audit log: a row for each transition, a chain that shows what was done to it, and a bound.
 

@@ -1,5 +1,5 @@
-//! No bad config exits without every error and its place, and no second agent starts on one data directory. No signal but those that stop
-//! ends the agent, and a log that is not read holds nothing up.
+//! No bad config is refused without every error and its place, and no second agent starts on one data directory. No signal except those
+//! that stop ends the agent, and a log without a reader delays nothing.
 //!
 //! The built program: what it prints, how it exits, how it stops.
 

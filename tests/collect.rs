@@ -1,4 +1,4 @@
-//! No metric differs from what the server says.
+//! No metric differs from what the server reports.
 //!
 //! Every collector's metrics against what the database itself says.
 

@@ -1,4 +1,4 @@
-//! No server pays more for monitoring than its budget, and no statement of the agent leaves unsaid whose it is or resets statistics.
+//! No server pays more for monitoring than its budget. Every statement of the agent names its collector, and none resets statistics.
 //!
 //! Covers the budget of monitoring and its report.
 

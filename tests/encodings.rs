@@ -1,4 +1,4 @@
-//! No name or text in another encoding costs others, or is shown as another name. No text that may hold a password is logged as it came.
+//! No name or text in another encoding affects others, or is shown as another name. No text that may hold a password is logged unchanged.
 //!
 //! Names and texts in other encodings: each affects nothing else, is shown differently from every other one, and is reported.
 

@@ -1,4 +1,4 @@
-//! No plugin that works most of the time serves for ever as if nothing were wrong.
+//! No plugin that works only most of the time is shown as healthy.
 //!
 //! Plugins that work most of the time: they do not serve for ever as if nothing were wrong.
 

@@ -1,4 +1,4 @@
-//! The log of a start names every server, and no grant that nothing needs.
+//! The log of a start names every server, and no grant that is not needed.
 //!
 //! Covers the log of a start.
 

@@ -1,4 +1,4 @@
-//! Ten thousand alerts at once are not sent late, in one piece, or with all memory.
+//! Ten thousand alerts at once are not sent late or in one piece, and do not use all memory.
 //!
 //! Everything at once: as many alerts as one plugin may have about one subject, from none to all and back.
 

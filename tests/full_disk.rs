@@ -1,4 +1,4 @@
-//! No full disk ends the agent, or costs an alert.
+//! No full disk ends the agent, or loses an alert.
 //!
 //! A disk that becomes full: alerts are still stored and sent, less important data waits, and all works as before when there is space
 //! again.

@@ -1,4 +1,4 @@
-//! No plugin or subject that fails always is called without pauses, and one bad server costs no other its judgement.
+//! No plugin or subject that always fails is called without pauses, and no bad server prevents the judgement of another one.
 //!
 //! The error budget of plugins on its own: given times, exact pauses. `plugins` shows that real plugins are held to it.
 

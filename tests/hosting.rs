@@ -1,4 +1,4 @@
-//! No plugin is called that could not be interrupted, and no plugin that the engine has no room for is compiled first.
+//! No plugin is called while it could not be interrupted, and no plugin that is too large for the engine is compiled first.
 //!
 //! Covers memory with and without a pool, the clock that interrupts plugins, and the threads that they run on.
 

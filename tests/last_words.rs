@@ -1,4 +1,4 @@
-//! No panic or traceback of a plugin that dies is lost: its author has nothing else to go by.
+//! No panic or traceback of a plugin that is stopped is lost: its author has no other information.
 //!
 //! Covers output, panics and traps of plugins.
 

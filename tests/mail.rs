@@ -1,5 +1,5 @@
 //! No text of a server or a plugin becomes a header, a recipient or markup. No mail goes out in clear text because its encryption was
-//! removed, and no recipient keeps others from getting it.
+//! removed, and no recipient prevents others from getting it.
 //!
 //! Mail: what a real server gets to read, who gets it, and what the troubles of a relay mean.
 

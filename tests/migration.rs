@@ -1,4 +1,4 @@
-//! No upgrade that dies loses anything, and no store of an earlier version loses what it held.
+//! No upgrade that is interrupted loses anything, and no store of an earlier version loses its contents.
 //!
 //! Stores of earlier versions: what they hold is there after the upgrade, whatever happens during it.
 

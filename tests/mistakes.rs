@@ -1,4 +1,4 @@
-//! No mistake in a config is called ok, or reported at another place.
+//! No mistake in a config is accepted, or reported at another place.
 //!
 //! Mistakes in a config that once were called ok: each is reported with its place, and with what was probably meant.
 

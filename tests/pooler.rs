@@ -1,4 +1,4 @@
-//! No session through a pooler leaves settings behind in sessions of others.
+//! No session through a pooler leaves settings behind in sessions of other clients.
 //!
 //! A connection pooler in place of a server: it is recognised before a session of the agent leaves anything behind in it.
 

@@ -1,4 +1,4 @@
-//! No module of these tests leaves unsaid what it holds, and the index of all promises is up to date.
+//! No module of these tests lacks its promise, and the index of all promises is up to date.
 //!
 //! The index is `tests/README.md`, made from the first paragraph of each module. `UPDATE_EXPECT=1` writes it again.
 

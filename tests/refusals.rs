@@ -1,4 +1,4 @@
-//! No file that is no plugin changes what serves, or takes the agent's time or memory.
+//! No file that is not a plugin changes what serves, or takes the agent's time or memory.
 //!
 //! Files that are no plugin for this agent: each is refused with its reason, and nothing else happens.
 

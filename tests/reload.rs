@@ -1,4 +1,4 @@
-//! No bad plugin file, or one that fails in service, changes what serves. No news of another generation is lost.
+//! No bad plugin file, and none that fails in service, changes what serves. No change of generations is lost.
 //!
 //! Live reload: whatever happens to a file, a good version serves and no alert is sent twice.
 

@@ -1,4 +1,4 @@
-//! No case of rules that does not hold passes, and no mistake in its file stays without its place.
+//! No case of rules that does not hold passes, and no mistake in its file is reported without its place.
 //!
 //! `pharos rules test`: the shipped cases pass, a case that fails is shown with its differences, and all mistakes in a file are reported.
 

@@ -1,4 +1,4 @@
-//! No plugin reaches a file, a socket, a name or the surroundings of the agent.
+//! No plugin reaches a file, a socket, a name or the environment of the agent.
 //!
 //! Covers guests that try to leave their sandbox.
 

@@ -1,4 +1,4 @@
-//! No settings schema of a plugin takes the time, the memory or the stack of the agent.
+//! No settings schema of a plugin uses up the time, the memory or the stack of the agent.
 //!
 //! Settings schemas that would take for ever, all memory or all stack: refused at once, and the agent lives on.
 

@@ -1,5 +1,5 @@
-//! No wrong setting of one check, rule or receiver turns another one off or is left out unseen. `pharos check` approves nothing that
-//! `pharos run` refuses.
+//! No wrong setting of one check, rule or receiver turns another one off or is ignored without a report. `pharos check` approves nothing
+//! that `pharos run` refuses.
 //!
 //! Settings of plugins: what is wrong with them is found before the agent starts, and what comes later costs nothing but itself.
 

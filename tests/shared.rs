@@ -1,5 +1,5 @@
-//! Nothing that servers of a database share is reported once for each of them, or ends with a failover. Nothing that a server was
-//! configured to do is reported as its trouble.
+//! No fact that servers of a database share is reported once for each of them, or ends with a failover. No configured behaviour of a server
+//! is reported as its trouble.
 //!
 //! Covers alerts of a database that its primary and standbys share.
 

@@ -1,4 +1,4 @@
-//! No silences that strangers send fill the memory, or keep the agent from starting again.
+//! No silences that strangers send fill the memory, or prevent the agent from starting again.
 //!
 //! Silences that are meant to hurt: they cost what they may, and the agent starts again whatever the store holds.
 

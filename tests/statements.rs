@@ -1,4 +1,4 @@
-//! No call of a statement is counted twice, after resets, renames and drops as well. No run of the collector reads more than its budget.
+//! No call of a statement is counted twice, even after resets, renames and drops. No run of the collector reads more than its budget.
 //!
 //! Covers the counters of pg_stat_statements and the cost of reading them, on real servers.
 

@@ -1,4 +1,4 @@
-//! No text of a plugin forges a line of the log, moves the cursor of a terminal or has no end.
+//! No text of a plugin forges a line of the log, moves the cursor of a terminal or is without a bound.
 //!
 //! Texts of plugins that fail: they forge no line, move no cursor and fill nothing, wherever they end up.
 

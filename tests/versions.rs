@@ -1,4 +1,4 @@
-//! No SQL of the agent is unknown to a supported version.
+//! No SQL of the agent fails on a supported version.
 //!
 //! Every supported major version of PostgreSQL: a primary and a standby each, watched by a role with pg_monitor alone.
 

@@ -1,5 +1,5 @@
-//! No setting that may hold a secret is shown, and no restart forgets what was changed while no agent ran. Statistics that are reset make
-//! no rate.
+//! No setting that may hold a secret is shown, and no restart loses a change that was made while no agent ran. Statistics that are reset
+//! make no rate.
 //!
 //! Covers settings, limits, and the resets of statistics.
 

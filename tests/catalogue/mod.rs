@@ -1,4 +1,4 @@
-//! No fact of a server differs from what the server says of itself.
+//! No fact about a server differs from what the server itself reports.
 //!
 //! Covers the collectors of a whole server, cause by cause, on the newest version.
 

@@ -1,4 +1,5 @@
-//! No option in a URL is ignored in silence, since its user would get less than was asked for. No time limit becomes 0, which means none.
+//! No option in a URL is ignored without an error, since its user would get less than the URL asks for. No time limit becomes 0, which
+//! means no limit.
 //!
 //! Covers the URLs of servers and the durations of a config.
 

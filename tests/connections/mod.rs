@@ -1,4 +1,4 @@
-//! No half request shuts others out or delays the end of the agent. What the agent's own machine denies is not reported as trouble of a
+//! No incomplete request shuts others out or delays the end of the agent. No limit of the agent's own machine is reported as trouble of a
 //! server.
 //!
 //! Connections of the API: half requests, crowds, compressed answers, and a machine that has no file descriptor left.

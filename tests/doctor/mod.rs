@@ -1,4 +1,4 @@
-//! No right that is missing stays unnamed, and no right is granted that is not read.
+//! No missing right stays unnamed, and no right is granted that is not used for reading.
 //!
 //! `pharos doctor` on real servers: it reports exactly what is missing, and its script, given to psql as it is, grants all of it.
 

@@ -1,4 +1,4 @@
-//! No wrong agent gets past the judge of these tests, since they would prove nothing.
+//! No wrong agent passes the judge of these tests, since they would prove nothing.
 //!
 //! The judge compares what an agent recorded with what a receiver got, once all incidents are over.
 //!

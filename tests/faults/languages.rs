@@ -1,4 +1,4 @@
-//! No words of a server decide anything, since they are in its language.
+//! No text of a server decides anything, since it is in the server's language.
 //!
 //! Servers that speak German: what they refuse is understood by its code, and none waits for the agent.
 

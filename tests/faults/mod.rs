@@ -1,4 +1,4 @@
-//! Nothing that could not be read is shown as zero, as healthy or as it was before. No server that is down is asked without a pause, and no
+//! No fact that could not be read is shown as zero, as healthy or as it was before. No server that is down is tried without a pause, and no
 //! reset or restart makes a spike.
 //!
 //! Servers that misbehave: what the agent then shows, and that it recovers by itself.

@@ -1,4 +1,4 @@
-//! No cure ends a session that does not hold freezing back.
+//! No cure ends a session that does not prevent freezing.
 //!
 //! Covers everything that holds back the age of a datname.
 

@@ -1,4 +1,4 @@
-//! No printed cure fails, ends nothing or does harm: people paste it at night.
+//! No printed cure fails, ends nothing or does harm: people copy it at night.
 //!
 //! Cures: a trouble is brought about on a real server, the SQL of its alert is run as it is printed, and the alert ends.
 

@@ -1,4 +1,5 @@
-//! No name that a stranger chose becomes a statement for a superuser. What the role sees in part is an alert that ends with the rights.
+//! No name that a stranger chose becomes a statement for a superuser. Facts that the role sees only in part are an alert that ends with the
+//! rights.
 //!
 //! Settings, slots and statistics.
 

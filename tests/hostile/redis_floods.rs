@@ -1,4 +1,4 @@
-//! No Redis that sends without end fills the memory, and no words of a Redis become a command of a fix.
+//! No Redis that sends without end fills the memory, and no text of a Redis becomes a command of a fix.
 //!
 //! Covers Redis in clear text and behind encryption.
 

@@ -1,4 +1,4 @@
-//! No memory that is full by design raises an alert, and no fix advises what is set already or what harms.
+//! No memory that is full by design raises an alert, and no fix advises a setting that is set already or does harm.
 //!
 //! Memory that is full by design and by mistake, replicas behind one address, and whether the printed cure works.
 

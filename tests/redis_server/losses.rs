@@ -1,4 +1,4 @@
-//! No Redis comes back without its data unreported, and no loss ends while the server loads.
+//! No Redis returns without its data unreported, and no loss ends while the server loads.
 //!
 //! Servers that come back without their data, and those that only seem to.
 

@@ -1,4 +1,4 @@
-//! No Redis as people set it up is healthy in silence while the agent knows nothing of it.
+//! No Redis that the agent cannot read counts as healthy.
 //!
 //! Redis servers as people set them up: what the agent reports about each, and whether the cure that it prints works.
 

@@ -1,4 +1,4 @@
-//! No Redis that refuses what the agent asks counts as up in silence, and no password that a server repeats is shown.
+//! No Redis that refuses the agent's commands counts as up without a report, and no password that a server repeats is shown.
 //!
 //! Servers that refuse the agent something, from the beginning and later.
 

@@ -1,4 +1,4 @@
-//! No alert waits behind calmer news of its group, and a critical one waits behind none. No plugin mutes a server by the names of its
+//! No alert waits behind milder alerts of its group, and a critical one waits behind none. No plugin mutes a server by the names of its
 //! rules.
 //!
 //! Covers the waiting time of alerts that are graver than those a receiver has.

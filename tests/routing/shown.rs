@@ -1,4 +1,4 @@
-//! No detail, cause, fix or evidence of an alert stays in the store alone.
+//! No detail, cause, fix or evidence of an alert is in the store only.
 //!
 //! Covers the command line, the API and messages.
 

@@ -1,5 +1,5 @@
-//! No server has more than two sessions of the agent, or one that can write or wait without end. No missing privilege stays without its
-//! cure.
+//! No server has more than two sessions of the agent, or one that can write or wait without end. No missing privilege is reported without
+//! its cure.
 //!
 //! The agent's own sessions: what they may see, how they are encrypted, how few and how harmless they are.
 

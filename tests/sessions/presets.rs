@@ -1,5 +1,5 @@
-//! No preset of a server, datname or role makes a healthy server look down, or hides a change of settings. The agent's own sessions count
-//! nowhere.
+//! No preset of a server, datname or role makes a healthy server look down, or hides a change of settings. The agent's own sessions are
+//! never counted.
 //!
 //! Whatever server, datname and role preset for a session: the agent's own are what they must be, and the facts are the server's.
 

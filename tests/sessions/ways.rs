@@ -1,4 +1,4 @@
-//! No trouble on the agent's side is reported as the server's, and no server that is back waits because packets were swallowed before.
+//! No trouble on the agent's side is reported as the server's, and no server that is back waits because packets were lost before.
 //!
 //! The connection to a server: a fault of the connection is reported as a fault of the server only if it is one.
 

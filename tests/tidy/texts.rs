@@ -1,4 +1,4 @@
-//! Texts: what files say of themselves, what is printed for people, and what READMEs promise.
+//! Texts: what files say about themselves, what is printed for people, and what READMEs promise.
 
 use std::fs;
 

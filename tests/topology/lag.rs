@@ -1,4 +1,4 @@
-//! No lag is made by two clocks or an idle primary, or hidden by a replay that stands still. No slot that has lost its WAL looks safe.
+//! No lag is made by two clocks or an idle primary, or hidden by a paused replay. No slot that has lost its WAL looks safe.
 //!
 //! Covers standbys and replication slots behind a primary that writes.
 

@@ -1,4 +1,4 @@
-//! No role is what the config says, and no two servers that write are one primary.
+//! No role is taken from the config, and no two servers that write are one primary.
 //!
 //! Databases of several servers: who is the primary, who follows and how far behind, through failovers, split brains and replaced clusters.
 

@@ -1,4 +1,4 @@
-//! No bloat that may not be estimated is reported as none.
+//! No bloat that cannot be estimated is reported as none.
 //!
 //! Estimates against what pgstattuple counts page by page.
 

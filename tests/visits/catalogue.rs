@@ -1,4 +1,4 @@
-//! No old counter keeps an alert open whose cause is gone, and no restart forgets since when an index is unused.
+//! No old counter leaves an alert open whose cause is gone, and no restart loses since when an index is unused.
 //!
 //! Facts against indexes and tables, sequences and extensions.
 

@@ -1,4 +1,4 @@
-//! No datname is left out in silence: not visited is never fine.
+//! No datname is left out without a report: a datname that is not visited is never fine.
 //!
 //! Which datnames are visited, and what is reported about the others.
 

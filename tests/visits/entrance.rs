@@ -1,4 +1,4 @@
-//! No owner of the datname in the URL makes the server look down, or its other datnames go unwatched.
+//! No owner of the datname in the URL makes the server look down, or stops the monitoring of its other datnames.
 //!
 //! The owner of the datname in the URL closes it: the server is still watched, and so are the other datnames.
 

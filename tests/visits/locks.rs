@@ -1,4 +1,4 @@
-//! No visit waits for a lock, and no size that could not be asked for is reported as exact.
+//! No visit waits for a lock, and no size that could not be read is reported as exact.
 //!
 //! Locks of all kinds, held or awaited: no lock delays a visit, and a visit reports relations that it could not measure.
 

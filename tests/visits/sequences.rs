@@ -1,4 +1,4 @@
-//! No number of sequences takes the locks of others, and no sequence that is being changed fails a visit.
+//! No number of sequences takes the locks of other sessions, and no sequence that is being changed fails a visit.
 //!
 //! Very many sequences, and some that are changed all the time: their values are read, and no session runs out of locks.
 

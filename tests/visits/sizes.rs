@@ -1,4 +1,4 @@
-//! No size differs from what the server says.
+//! No size differs from what the server reports.
 //!
 //! Sizes equal those of the server or are left out. Also covers which relations have series.
 
