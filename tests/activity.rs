@@ -19,7 +19,7 @@ async fn session(server: &PostgresServer) -> Session {
 }
 
 async fn pid(session: &Session) -> i64 {
-    session.ask::<i32>("SELECT pg_backend_pid()").await.unwrap().into()
+    session.query_value::<i32>("SELECT pg_backend_pid()").await.unwrap().into()
 }
 
 /// Runs a statement that waits until the session is dropped or its lock is free.
@@ -62,9 +62,9 @@ async fn sessions_that_wait_are_averaged_and_their_time_adds_up() {
     let seconds = of("pharos_postgres_wait_seconds_total", &[("wait_event_type", "Timeout"), ("wait_event", "PgSleep")]);
     let now = "SELECT extract(epoch FROM clock_timestamp())::float8";
     let counted = agent.wait_series(&seconds, |_| true).await;
-    let began: f64 = truth.ask(now).await.unwrap();
+    let began: f64 = truth.query_value(now).await.unwrap();
     let later = agent.wait_series(&seconds, |seconds| seconds >= counted + 9.0).await;
-    let spent = truth.ask::<f64>(now).await.unwrap() - began;
+    let spent = truth.query_value::<f64>(now).await.unwrap() - began;
     let rate = (later - counted) / spent;
     assert!((2.2..=3.8).contains(&rate), "{rate} sessions by {later} - {counted} in {spent}");
 
@@ -72,7 +72,7 @@ async fn sessions_that_wait_are_averaged_and_their_time_adds_up() {
     let waits = change.snapshot.table("activity_waits").unwrap();
     let sleeping = rows(waits, "wait_event", "PgSleep");
     let [row] = sleeping[..] else { panic!("one statement sleeps: {waits:?}") };
-    let queryid: i64 = truth.ask("SELECT query_id FROM pg_stat_activity WHERE wait_event = 'PgSleep' LIMIT 1").await.unwrap();
+    let queryid: i64 = truth.query_value("SELECT query_id FROM pg_stat_activity WHERE wait_event = 'PgSleep' LIMIT 1").await.unwrap();
     assert_eq!((waits.integer("query_id", row), waits.number("sessions_max", row)), (Some(queryid), Some(3.0)));
     assert!(waits.number("longest_seconds", row).unwrap() >= 2.0, "it goes on from window to window: {waits:?}");
     assert!(agent.series(&of("pharos_postgres_activity_samples_total", &[])).await.unwrap() > 10.0);
@@ -104,14 +104,14 @@ async fn two_hundred_sessions_are_shown_as_they_are_and_reading_them_costs_littl
             "SELECT coalesce(sum(total_exec_time) / sum(calls), -1)::float8 FROM pg_stat_statements WHERE query LIKE '%{text}%' AND query LIKE '%pharos activity%'"
         )
     };
-    let whole: f64 = truth.ask(&cost("FROM pg_stat_get_activity(")).await.unwrap();
+    let whole: f64 = truth.query_value(&cost("FROM pg_stat_get_activity(")).await.unwrap();
     let _ = writeln!(std::io::stderr(), "a sample of 200 sessions, 50 of them at work: {whole:.3} ms");
     assert!(whole > 0.0 && whole < 20.0, "{whole} ms");
     // One in four sessions runs this, and then none does: another statement is needed.
     truth.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").await.unwrap();
     agent.wait_series(&active, |average| average == 0.0).await;
     eventually(&truth, "SELECT sum(calls) > 5 FROM pg_stat_statements WHERE query LIKE '%pg_stat_get_backend_idset%'").await;
-    let each: f64 = truth.ask(&cost("pg_stat_get_backend_idset")).await.unwrap();
+    let each: f64 = truth.query_value(&cost("pg_stat_get_backend_idset")).await.unwrap();
     let _ = writeln!(std::io::stderr(), "a sample of 150 sessions, none of them at work: {each:.3} ms");
     let missed = agent.series(&of("pharos_postgres_activity_samples_missed_total", &[])).await.unwrap();
     assert!(missed < agent.series(&samples).await.unwrap(), "{missed} were missed");
@@ -188,7 +188,7 @@ async fn a_pile_up_behind_ddl_names_the_session_to_cancel_and_the_prepared_trans
     assert_eq!((orders.len(), &orders[0]["prepared"], &orders[0]["remedy"]), (1, &"transfer-7".into(), &"prepared-transaction".into()));
     assert_eq!((&orders[0]["lock_type"], &orders[0]["blocked_by"]), (&"transactionid".into(), &Value::Null), "{locks:#}");
     let elsewhere = all.iter().find(|waiter| waiter["datname"] == "shop").unwrap();
-    let oid = shop.ask::<String>("SELECT 'stock'::regclass::oid::text").await.unwrap();
+    let oid = shop.query_value::<String>("SELECT 'stock'::regclass::oid::text").await.unwrap();
     assert_eq!(elsewhere["relation"], oid.as_str(), "its name is known in its own database only");
     let of = |metric: &str, labels: &[(&str, &str)]| series(metric, server.port(), labels);
     agent.wait_series(&of("pharos_postgres_locks_held", &[("mode", "AccessExclusiveLock")]), |held| held >= 1.0).await;
@@ -211,7 +211,7 @@ async fn a_wait_for_a_lock_is_read_when_it_begins() {
     let waiters = series("pharos_postgres_lock_waiters", server.port(), &[]);
     agent.wait_series(&waiters, |waiters| waiters == 0.0).await;
     // A collector that ran a moment ago is not hurried, so this one must have run half its interval ago.
-    let read: String = holder.ask("SELECT clock_timestamp()::text").await.unwrap();
+    let read: String = holder.query_value("SELECT clock_timestamp()::text").await.unwrap();
     eventually(&holder, &format!("SELECT clock_timestamp() > '{read}'::timestamptz + interval '4.5 s'")).await;
     wait_in(session(&server).await, "SELECT pg_advisory_lock(7)", &tasks);
     agent.wait_series(&waiters, |waiters| waiters == 1.0).await;
@@ -248,7 +248,8 @@ async fn many_waiters_among_many_locks_do_not_increase_how_often_locks_are_read(
     holder.run("SELECT count(pg_advisory_lock(g)) FROM generate_series(1, 10000) g").await.unwrap();
     let locks = include_str!("../agent/src/collect/postgres/sql/locks.sql");
     let scans = async || {
-        let plan: Value = serde_json::from_str(&truth.ask::<String>(&format!("SELECT plan($plan${locks}$plan$)")).await.unwrap()).unwrap();
+        let plan: Value =
+            serde_json::from_str(&truth.query_value::<String>(&format!("SELECT plan($plan${locks}$plan$)")).await.unwrap()).unwrap();
         scans_of_locks(&plan[0]["Plan"])
     };
     wait_in(session(&server).await, "UPDATE orders SET cents = 2", &tasks);
@@ -288,8 +289,8 @@ async fn the_lock_table_is_counted_now_and_then_and_its_fill_reported_in_each_ru
     }
     let truth = session(&server).await;
     let calls = "SELECT sum(calls)::float8 FROM pg_stat_statements WHERE query LIKE '%/* pharos locks */%' AND query LIKE";
-    let counted: f64 = truth.ask(&format!("{calls} '%fastpath%'")).await.unwrap();
-    let asked: f64 = truth.ask(&format!("{calls} '%lock_manager_waits%'")).await.unwrap();
+    let counted: f64 = truth.query_value(&format!("{calls} '%fastpath%'")).await.unwrap();
+    let asked: f64 = truth.query_value(&format!("{calls} '%lock_manager_waits%'")).await.unwrap();
     assert!(asked >= RUNS && counted >= 3.0 && counted <= asked / 5.0 + 2.0, "counted in {counted} of {asked} runs");
     truth.run("BEGIN; LOCK TABLE pg_class IN SHARE ROW EXCLUSIVE MODE").await.unwrap();
     let held = series("pharos_postgres_locks_held", server.port(), &[("mode", "ShareRowExclusiveLock")]);

@@ -68,9 +68,9 @@ async fn activity_shows_sessions_by_state_and_the_ages_of_what_they_do() {
     ];
     for (metric, since, which) in ages {
         let age = |truth: &'static str| format!("SELECT extract(epoch FROM {truth} - {since})::float8 FROM pg_stat_activity WHERE {which}");
-        let before: f64 = truth.ask(&age("clock_timestamp()")).await.unwrap();
+        let before: f64 = truth.query_value(&age("clock_timestamp()")).await.unwrap();
         let shown = agent.wait_series(&of(metric, &[]), |shown| shown >= before).await;
-        let after: f64 = truth.ask(&age("clock_timestamp()")).await.unwrap();
+        let after: f64 = truth.query_value(&age("clock_timestamp()")).await.unwrap();
         assert!(shown <= after, "{metric}: {shown} is more than {after}");
     }
     idle.run("COMMIT").await.unwrap();
@@ -113,7 +113,8 @@ async fn database_counts_commits_deadlocks_and_temporary_files_as_the_server_doe
         ("pharos_postgres_temp_bytes_total", "temp_bytes"),
         ("pharos_postgres_rows_inserted_total", "tup_inserted"),
     ] {
-        let expected: f64 = truth.ask(&format!("SELECT {column}::float8 FROM pg_stat_database WHERE datname = 'shop'")).await.unwrap();
+        let expected: f64 =
+            truth.query_value(&format!("SELECT {column}::float8 FROM pg_stat_database WHERE datname = 'shop'")).await.unwrap();
         assert!(expected > 0.0, "{column} counts something");
         agent.wait_series(&of(metric), |shown| shown == expected).await;
     }
@@ -163,7 +164,7 @@ async fn secrets_in_statements_without_placeholders_are_never_shown() {
     let snapshot = serde_json::to_string(&latest(&agent, server.port()).unwrap().snapshot).unwrap();
     assert!(snapshot.contains(SHOWN[2]) && !snapshot.contains("hunter2"), "{snapshot}");
     assert!(!agent.text("/metrics").await.contains("hunter2"));
-    let kept: i64 = setup.ask("SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%hunter2%'").await.unwrap();
+    let kept: i64 = setup.query_value("SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%hunter2%'").await.unwrap();
     assert!(kept >= 5, "the server itself keeps them: {kept}");
     stop.cancel();
 }
@@ -202,7 +203,7 @@ async fn statements_are_counted_by_level_and_their_texts_hide_passwords() {
 
     // A statement's first calls are part of `other`; those after it has a series are counted there, each of them.
     setup.run("SELECT n FROM counted").await.unwrap();
-    let queryid: i64 = setup.ask("SELECT queryid FROM pg_stat_statements WHERE query = 'SELECT n FROM counted'").await.unwrap();
+    let queryid: i64 = setup.query_value("SELECT queryid FROM pg_stat_statements WHERE query = 'SELECT n FROM counted'").await.unwrap();
     let fingerprint = format!("{:016x}", queryid.cast_unsigned());
     agent.wait_series(&of("pharos_postgres_statement_calls_total", &fingerprint), |calls| calls == 0.0).await;
     for _ in 0..7 {
@@ -235,7 +236,7 @@ async fn two_hundred_statements_have_series_and_the_rest_is_their_sum() {
     let calls = calls(&metrics);
     assert_eq!(calls.len(), 201, "two hundred and the rest");
     assert_eq!(calls.iter().filter(|(labels, _)| labels.contains("fingerprint=\"other\"")).count(), 1);
-    let truth: f64 = session(&server, "postgres").await.ask("SELECT sum(calls)::float8 FROM pg_stat_statements").await.unwrap();
+    let truth: f64 = session(&server, "postgres").await.query_value("SELECT sum(calls)::float8 FROM pg_stat_statements").await.unwrap();
     assert!(sum(&metrics) <= truth, "{} calls were shown, {truth} were made", sum(&metrics));
 }
 
@@ -254,7 +255,7 @@ async fn locks_show_who_waits_for_whom_down_to_the_root() {
     sessions[0].run("CREATE TABLE accounts AS SELECT n AS id, 0 AS cents FROM generate_series(1, 2) n").await.unwrap();
     let mut pids = Vec::new();
     for session in &sessions {
-        pids.push(i64::from(session.ask::<i32>("SELECT pg_backend_pid()").await.unwrap()));
+        pids.push(i64::from(session.query_value::<i32>("SELECT pg_backend_pid()").await.unwrap()));
         session.run("BEGIN").await.unwrap();
     }
     let [root, middle, leaf] = &sessions;
@@ -331,9 +332,9 @@ async fn replication_is_shown_from_both_sides_with_the_wal_that_slots_retain() {
     let slot = [("slot", "kept"), ("slot_type", "physical")];
     agent.wait_series(&on_primary("pharos_postgres_slot_active", &slot), |active| active == 0.0).await;
     let kept = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8 FROM pg_replication_slots WHERE slot_name = 'kept'";
-    let truth: f64 = writer.ask(kept).await.unwrap();
+    let truth: f64 = writer.query_value(kept).await.unwrap();
     let shown = agent.wait_series(&on_primary("pharos_postgres_slot_retained_bytes", &slot), |bytes| bytes >= truth).await;
-    let truth: f64 = writer.ask(kept).await.unwrap();
+    let truth: f64 = writer.query_value(kept).await.unwrap();
     assert!(shown <= truth, "{shown} bytes were shown, {truth} are kept");
 
     reader.run("SELECT pg_wal_replay_resume()").await.unwrap();

@@ -52,7 +52,7 @@ async fn every_statement_of_ours_names_its_collector_and_none_resets_anything() 
     let truth = server.connect(SUPERUSER, "postgres").await.unwrap();
     let resets = "SELECT coalesce(string_agg(stats_reset::text, ',' ORDER BY datname), '') || (SELECT stats_reset::text FROM pg_stat_bgwriter) \
                   || (SELECT stats_reset::text FROM pg_stat_statements_info) FROM pg_stat_database";
-    let before: String = truth.ask(resets).await.unwrap();
+    let before: String = truth.query_value(resets).await.unwrap();
     let agent = TestAgent::watch(&server).await;
     for collector in [
         "session",
@@ -85,13 +85,13 @@ async fn every_statement_of_ours_names_its_collector_and_none_resets_anything() 
     }
     // All others only set a session's limits.
     let unnamed: String = truth
-        .ask(&format!(
+        .query_value(&format!(
             "SELECT coalesce(string_agg(query, '; '), '') FROM pg_stat_statements JOIN pg_roles r ON r.oid = userid \
              WHERE rolname = '{MONITORING_ROLE}' AND query NOT LIKE '%/* pharos %' AND query NOT LIKE 'SET %'"
         ))
         .await
         .unwrap();
     assert_eq!(unnamed, "");
-    assert_eq!(truth.ask::<String>(resets).await.unwrap(), before);
+    assert_eq!(truth.query_value::<String>(resets).await.unwrap(), before);
     agent.stop().await;
 }

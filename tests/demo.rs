@@ -91,7 +91,7 @@ async fn a_server_freezes_as_a_whole_and_in_parts() -> Result<()> {
     ensure!(timeout(SILENCE, server.connect(SUPERUSER, "postgres")).await.is_err(), "a new session came in");
     server.thaw_postmaster()?;
 
-    let backend: i32 = one.ask("SELECT pg_backend_pid()").await?;
+    let backend: i32 = one.query_value("SELECT pg_backend_pid()").await?;
     server.freeze_backend(backend.try_into()?).await?;
     ensure!(!answers(&one, SILENCE).await, "a frozen backend answers");
     ensure!(answers(&other, PATIENCE).await, "another backend does not answer");
@@ -192,9 +192,9 @@ async fn each_fault_shows_in_the_servers_own_views_and_heals() -> Result<()> {
     let locks = Fault::lock_pile_up(primary.address(), &tasks);
     let blocked = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0";
     locks.cause().await?;
-    ensure!(on_primary.ask::<i64>(blocked).await? == 6, "six sessions wait");
+    ensure!(on_primary.query_value::<i64>(blocked).await? == 6, "six sessions wait");
     locks.heal().await?;
-    ensure!(on_primary.ask::<i64>(blocked).await? == 0, "no session waits");
+    ensure!(on_primary.query_value::<i64>(blocked).await? == 0, "no session waits");
 
     let slow = Fault::slow_query(primary.address(), &tasks);
     slow.cause().await?;

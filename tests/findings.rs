@@ -51,7 +51,7 @@ async fn a_lock_pile_up_names_the_session_to_end() {
     let server = postgres(&tasks).await;
     let idle = session(&server).await;
     idle.run("CREATE TABLE accounts (id int)").await.unwrap();
-    let root: i32 = idle.ask("SELECT pg_backend_pid()").await.unwrap();
+    let root: i32 = idle.query_value("SELECT pg_backend_pid()").await.unwrap();
     let agent = TestAgent::start(&format!("{SETTINGS}{}", postgres_config("app", &server))).await;
     idle.run("BEGIN; SELECT count(*) FROM accounts").await.unwrap();
     let truth = session(&server).await;

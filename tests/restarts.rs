@@ -31,7 +31,7 @@ async fn is_reported(agent: &TestAgent) -> bool {
 /// Ends one session of the server as the kernel does for want of memory. Returns when the server has recovered.
 async fn crash_a_session(server: &PostgresServer) {
     let victim = session(server).await;
-    let pid: i32 = victim.ask("SELECT pg_backend_pid()").await.unwrap();
+    let pid: i32 = victim.query_value("SELECT pg_backend_pid()").await.unwrap();
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(killed.success());
     victim.run_within(PATIENCE, "SELECT pg_sleep(60)").await.unwrap_err();

@@ -49,8 +49,10 @@ async fn planning_wal_and_temporary_blocks_are_counted_as_the_server_does() {
     let agent = TestAgent::watch(&server).await;
     for (statement, counters) in WORK {
         work.run(statement).await.unwrap();
-        let queryid =
-            work.ask::<i64>(&format!("SELECT queryid FROM pg_stat_statements WHERE query LIKE '{}%'", &statement[..19])).await.unwrap();
+        let queryid = work
+            .query_value::<i64>(&format!("SELECT queryid FROM pg_stat_statements WHERE query LIKE '{}%'", &statement[..19]))
+            .await
+            .unwrap();
         // What is counted before there is a series is part of `other`; what is counted then is exact.
         for counter in ["calls"].iter().chain(counters.iter().map(|(counter, _)| counter)) {
             until(format_args!("{counter} of {queryid} is shown"), async || {
@@ -60,7 +62,7 @@ async fn planning_wal_and_temporary_blocks_are_counted_as_the_server_does() {
             .await;
         }
         let truth = async |column: &str| -> f64 {
-            work.ask(&format!("SELECT {column}::float8 FROM pg_stat_statements WHERE queryid = {queryid}")).await.unwrap()
+            work.query_value(&format!("SELECT {column}::float8 FROM pg_stat_statements WHERE queryid = {queryid}")).await.unwrap()
         };
         // Nothing of this statement is under way when two collections in a row show the same.
         let calls = of(&server, "calls", queryid);
@@ -140,7 +142,7 @@ async fn twenty_megabytes_of_texts_make_no_run_slow_and_arrive_bit_by_bit() {
     let server = postgres_with(with(&[("pg_stat_statements.max", "8000"), ("pg_stat_statements.track", "all")]), &tasks).await;
     let work = session(&server).await;
     work.run(&statements(5_000, 1)).await.unwrap();
-    let bytes: i64 = work.ask("SELECT sum(octet_length(query)) FROM pg_stat_statements").await.unwrap();
+    let bytes: i64 = work.query_value("SELECT sum(octet_length(query)) FROM pg_stat_statements").await.unwrap();
     assert!(bytes > 20_000_000, "{bytes}");
     // The bytes that it reads decide how long a run takes. Its time depends on the machine, which may be busy, so no deadline is near.
     let quick = "[collect.interval]\nstatements = \"500ms\"\n[collect]\nbudget = 1.0\nstatement_timeout = \"25s\"\ndeadline = \"30s\"\n";
@@ -170,8 +172,8 @@ async fn twenty_megabytes_of_texts_make_no_run_slow_and_arrive_bit_by_bit() {
     })
     .await;
     let calls = "SELECT coalesce(sum(calls), 0)::int8 FROM pg_stat_statements WHERE query LIKE '%pharos statements%' AND query LIKE ";
-    let texts: i64 = work.ask(&format!("{calls} '%octet_length%'")).await.unwrap();
-    let counters: i64 = work.ask(&format!("{calls} '%temp_blocks_written%'")).await.unwrap();
+    let texts: i64 = work.query_value(&format!("{calls} '%octet_length%'")).await.unwrap();
+    let counters: i64 = work.query_value(&format!("{calls} '%temp_blocks_written%'")).await.unwrap();
     let _ = writeln!(
         std::io::stderr(),
         "texts known: {seen:?}; the longest run took {longest:.2} s; texts asked {texts} times, counters {counters} times"
@@ -196,11 +198,11 @@ async fn of_more_entries_than_are_read_the_dearest_are_and_the_rest_is_counted()
     work.run("SELECT pg_sleep(0.2)").await.unwrap();
     let config = format!("[collect.interval]\nstatements = \"500ms\"\n[collect]\nbudget = 1.0\n{}", postgres_config("app", &server));
     let agent = TestAgent::start_with(&config, Vec::new()).await;
-    let entries: f64 = work.ask("SELECT count(*)::float8 FROM pg_stat_statements").await.unwrap();
+    let entries: f64 = work.query_value("SELECT count(*)::float8 FROM pg_stat_statements").await.unwrap();
     assert!(entries > 21_000.0, "{entries}");
     agent.wait_series(&series("pharos_postgres_statements_tracked", server.port(), &[]), |tracked| tracked >= entries).await;
     let queryid = "SELECT queryid FROM pg_stat_statements WHERE query = 'SELECT pg_sleep($1)'";
-    let queryid = work.ask::<i64>(queryid).await.unwrap();
+    let queryid = work.query_value::<i64>(queryid).await.unwrap();
     let naps = of(&server, "calls", queryid);
     until("the naps are shown", async || {
         work.run("SELECT pg_sleep(0.05)").await.unwrap();
@@ -217,7 +219,7 @@ async fn of_more_entries_than_are_read_the_dearest_are_and_the_rest_is_counted()
     let begun = agent.series(&runs).await.unwrap();
     let before = agent.series(&other).await.unwrap();
     let cheap = "FROM pg_stat_statements WHERE query LIKE 'SELECT $1 + $2%' OR query LIKE 'SELECT $1 - $2%'";
-    let done: f64 = work.ask(&format!("SELECT sum(calls)::float8 {cheap}")).await.unwrap();
+    let done: f64 = work.query_value(&format!("SELECT sum(calls)::float8 {cheap}")).await.unwrap();
     agent.wait_series(&runs, |runs| runs >= begun + 5.0).await;
     assert!(agent.series(&other).await.unwrap() - before < done / 10.0, "{done} calls were there before");
     let up = format!("pharos_collect_up{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
@@ -272,7 +274,7 @@ async fn statements_of_the_agent_name_their_collector_and_are_no_slow_queries() 
     let metrics = agent.text("/metrics").await;
     let truth: f64 = session(&server)
         .await
-        .ask(&format!("SELECT sum(total_exec_time)::float8 / 1000 FROM pg_stat_statements s JOIN pg_roles r ON r.oid = s.userid WHERE rolname = '{MONITORING_ROLE}'"))
+        .query_value(&format!("SELECT sum(total_exec_time)::float8 / 1000 FROM pg_stat_statements s JOIN pg_roles r ON r.oid = s.userid WHERE rolname = '{MONITORING_ROLE}'"))
         .await
         .unwrap();
     let counted = metrics.lines().filter(|line| line.starts_with("pharos_collect_cost_execution_seconds_total{"));

@@ -306,7 +306,7 @@ async fn an_unknown_version_is_read_like_the_newest_and_reported_once() {
     let collecting = "FROM pg_stat_activity WHERE application_name LIKE 'pharos %' AND query LIKE '%wait_event%'";
     eventually(&setup, &format!("SELECT EXISTS (SELECT {collecting})")).await;
     let oldest = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pharos %' ORDER BY backend_start LIMIT 1";
-    let first: i32 = setup.ask(oldest).await.unwrap();
+    let first: i32 = setup.query_value(oldest).await.unwrap();
     setup.run(&format!("SELECT pg_terminate_backend({first})")).await.unwrap();
     eventually(&setup, &format!("SELECT EXISTS (SELECT {collecting} AND pid <> {first})")).await;
     let warning = "PostgreSQL 19.3 is newer than this Pharos knows; it is read like 18";

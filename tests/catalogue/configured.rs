@@ -80,7 +80,7 @@ async fn sessions_are_distinguished_by_their_encryption() {
     let config = postgres_config("app", &server) + "tls = { mode = \"require\" }\n[agent]\nname = \"other\"\ndata_dir = \"data\"\n";
     let other = TestAgent::start_with(&config, Vec::new()).await;
     agent.wait_series(&sessions("tls"), |count| count >= 1.0).await;
-    let version: String = plain.ask("SELECT version FROM pg_stat_ssl WHERE ssl LIMIT 1").await.unwrap();
+    let version: String = plain.query_value("SELECT version FROM pg_stat_ssl WHERE ssl LIMIT 1").await.unwrap();
     let row = wait_row(&agent, &server, "tls_sessions", &[("version", &version)]).await;
     assert!(row["cipher"].contains("AES") || row["cipher"].contains("CHACHA"), "{row:?}");
     other.stop().await;
@@ -96,16 +96,16 @@ async fn sizes_are_those_of_the_server_and_a_datname_that_is_dropped_takes_none_
     work.run("REVOKE CONNECT ON DATABASE shop FROM PUBLIC").await.unwrap();
     let agent = TestAgent::watch(&server).await;
     let of = |metric: &str, labels: &[(&str, &str)]| series(metric, server.port(), labels);
-    let truth: f64 = work.ask("SELECT pg_database_size('shop')::float8").await.unwrap();
+    let truth: f64 = work.query_value("SELECT pg_database_size('shop')::float8").await.unwrap();
     agent.wait_series(&of("pharos_postgres_datname_size_bytes", &[("datname", "shop")]), |bytes| bytes == truth).await;
-    let all: f64 = work.ask("SELECT sum(pg_database_size(oid))::float8 FROM pg_database").await.unwrap();
+    let all: f64 = work.query_value("SELECT sum(pg_database_size(oid))::float8 FROM pg_database").await.unwrap();
     let default = of("pharos_postgres_tablespace_size_bytes", &[("tablespace", "pg_default")]);
     agent.wait_series(&default, |bytes| (bytes - all).abs() < 0.01 * all).await;
     // With a second tablespace, a datname may be in both, so the server computes its size.
     work.run("SET allow_in_place_tablespaces = on").await.unwrap();
     work.run("CREATE TABLESPACE extra LOCATION ''").await.unwrap();
     work.run("CREATE TABLE elsewhere TABLESPACE extra AS SELECT repeat('x', 1000) FROM generate_series(1, 50000)").await.unwrap();
-    let extra: f64 = work.ask("SELECT pg_tablespace_size('extra')::float8").await.unwrap();
+    let extra: f64 = work.query_value("SELECT pg_tablespace_size('extra')::float8").await.unwrap();
     agent.wait_series(&of("pharos_postgres_tablespace_size_bytes", &[("tablespace", "extra")]), |bytes| bytes == extra).await;
     agent.wait_series(&default, |bytes| (bytes - all).abs() < 0.01 * all).await;
     agent.wait_series(&of("pharos_postgres_wal_directory_size_bytes", &[]), |bytes| bytes >= 16.0 * 1024.0 * 1024.0).await;

@@ -90,7 +90,7 @@ async fn requested_checkpoints_are_counted_with_their_writes() {
     let of = |metric: &str, labels: &[(&str, &str)]| series(metric, server.port(), labels);
     let requested = of("pharos_postgres_checkpoints_total", &[("kind", "requested")]);
     let before = agent.wait_series(&requested, |_| true).await;
-    let truth: f64 = work.ask("SELECT num_requested::float8 FROM pg_stat_checkpointer").await.unwrap();
+    let truth: f64 = work.query_value("SELECT num_requested::float8 FROM pg_stat_checkpointer").await.unwrap();
     assert_eq!(before, truth);
     let written = of("pharos_postgres_buffers_written_total", &[("by", "checkpointer")]);
     let buffers = agent.wait_series(&written, |_| true).await;
@@ -177,7 +177,7 @@ async fn commands_show_their_progress_while_they_run() {
         ("copy", "COPY FROM", "COPY indexed FROM PROGRAM 'sleep 60'", None),
     ] {
         let runner = session(&server, "postgres").await;
-        let pid: i32 = runner.ask("SELECT pg_backend_pid()").await.unwrap();
+        let pid: i32 = runner.query_value("SELECT pg_backend_pid()").await.unwrap();
         let cancelled = async {
             let mut wanted = vec![("command", command), ("statement", statement), ("datname", "postgres"), ("relation", "public.indexed")];
             wanted.extend(phase.map(|phase| ("phase", phase)));
@@ -204,7 +204,7 @@ async fn commands_show_their_progress_while_they_run() {
     shop.run("CREATE TABLE stock AS SELECT 1 AS n").await.unwrap();
     let writer = session(&server, "shop").await;
     writer.run("BEGIN; INSERT INTO stock VALUES (2)").await.unwrap();
-    let oid: u32 = shop.ask("SELECT 'stock'::regclass::oid").await.unwrap();
+    let oid: u32 = shop.query_value("SELECT 'stock'::regclass::oid").await.unwrap();
     let (built, ()) = tokio::join!(shop.run("CREATE INDEX CONCURRENTLY ON stock (n)"), async {
         let wanted = [("statement", "CREATE INDEX CONCURRENTLY"), ("datname", "shop"), ("phase", "waiting for writers before build")];
         let row = wait_row(&agent, &server, "progress", &wanted).await;

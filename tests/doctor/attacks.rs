@@ -69,7 +69,7 @@ async fn assert_tenant_has_no_rights(server: &PostgresServer, script: &str) {
     let admin = superuser(server, "postgres").await;
     let has_more = "SELECT bool_or(rolsuper OR rolcreaterole OR rolcreatedb) OR (SELECT count(*) > 0 FROM pg_auth_members m \
                     JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = 'tenant') FROM pg_roles WHERE rolname = 'tenant'";
-    assert!(!admin.ask::<bool>(has_more).await.unwrap(), "{script}");
+    assert!(!admin.query_value::<bool>(has_more).await.unwrap(), "{script}");
     assert!(!std::path::Path::new("pwned").exists(), "{script}");
 }
 

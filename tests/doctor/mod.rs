@@ -153,13 +153,13 @@ async fn sees_enough_and_no_more(server: &PostgresServer) {
         let refused = role.run(closed).await.unwrap_err();
         assert!(format!("{refused:?}").contains("42501"), "{closed}: {refused:?}");
     }
-    assert!(role.ask::<bool>("SELECT count(stawidth) > 0 FROM pg_statistic").await.unwrap());
+    assert!(role.query_value::<bool>("SELECT count(stawidth) > 0 FROM pg_statistic").await.unwrap());
     for datname in [CLOSED, LINES] {
         let maker = superuser(server, datname).await;
         maker.run(&format!("SET ROLE maker; CREATE SEQUENCE {}.later", identifier(SCHEMA))).await.unwrap();
         let role = server.connect(ROLE, datname).await.unwrap();
         let seen = "SELECT bool_and(has_sequence_privilege(oid, 'SELECT')) FROM pg_class WHERE relkind = 'S'";
-        assert!(role.ask::<bool>(seen).await.unwrap(), "{datname}");
+        assert!(role.query_value::<bool>(seen).await.unwrap(), "{datname}");
     }
 }
 

@@ -36,7 +36,7 @@ async fn german(tasks: &TaskTracker) -> (PostgresServer, TempDir) {
         ..PostgresOptions::default()
     };
     let server = postgres_with(options, tasks).await;
-    let speaks: String = session(&server).await.ask("SELECT current_setting('lc_messages')").await.unwrap();
+    let speaks: String = session(&server).await.query_value("SELECT current_setting('lc_messages')").await.unwrap();
     assert_eq!(speaks, "de_DE.UTF-8");
     (server, folder)
 }

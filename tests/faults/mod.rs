@@ -68,7 +68,7 @@ fn has_rate(rates: &[(String, f64)], metric: &str) -> bool {
 }
 
 async fn our_backends(truth: &Session) -> i64 {
-    truth.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.expect("PostgreSQL answers")
+    truth.query_value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.expect("PostgreSQL answers")
 }
 
 /// While a server is down, the agent tries it as often as it reads a server that is up, and not more often.
@@ -231,7 +231,7 @@ async fn a_frozen_backend_of_ours_is_replaced_and_never_makes_three() {
     let ours = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pharos %' \
                 AND query !~ '/. pharos (session|datnames|relations|tables|indexes|sequences|extensions|subscription_tables) ./' \
                 AND query LIKE '%/* pharos %' ORDER BY backend_start LIMIT 1";
-    let pid: i32 = truth.ask(ours).await.unwrap();
+    let pid: i32 = truth.query_value(ours).await.unwrap();
 
     server.freeze_backend(pid.try_into().unwrap()).await.unwrap();
     let failures = format!("pharos_collect_failures_total{{server=\"{}\",collector=\"", server_id(server.port()));
@@ -267,7 +267,7 @@ async fn a_killed_session_is_replaced_without_a_trace() {
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
     for _ in 0..5 {
         let ended: i64 = truth
-            .ask("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'")
+            .query_value("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'")
             .await
             .unwrap();
         assert!(ended > 0, "there was a session to end");

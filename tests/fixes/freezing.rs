@@ -22,7 +22,7 @@ async fn a_temporary_table_that_holds_back_freezing_is_named_with_its_session() 
     let setup = session(&server).await;
     let basket = server.connect(SUPERUSER, "shop").await.unwrap();
     basket.run("CREATE TEMP TABLE basket AS SELECT 1 AS id").await.unwrap();
-    let pid: i32 = basket.ask("SELECT pg_backend_pid()").await.unwrap();
+    let pid: i32 = basket.query_value("SELECT pg_backend_pid()").await.unwrap();
     // Before PostgreSQL 16 a session is known by those with a transaction beside it.
     let neighbour = session(&server).await;
     neighbour.run("BEGIN").await.unwrap();
@@ -52,7 +52,7 @@ async fn a_table_is_named_where_it_is_the_oldest_and_a_holder_only_where_it_is_o
     let young = session(&server).await;
     young.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM \"Old one\"").await.unwrap();
     let all_but_one = "SELECT string_agg(format('VACUUM (FREEZE) %s', oid::regclass), ';' ORDER BY oid) FROM pg_class WHERE relkind IN ('r', 'm') AND relname <> 'Old one'";
-    let all_but_one: String = setup.ask(all_but_one).await.unwrap();
+    let all_but_one: String = setup.query_value(all_but_one).await.unwrap();
     for statement in all_but_one.split(';') {
         setup.run(statement).await.unwrap();
     }

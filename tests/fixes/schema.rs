@@ -66,7 +66,7 @@ async fn of_indexes_that_do_the_same_work_one_stays() {
         .await;
     let alert = fires(&agent, "index-duplicate", &[("index", "twice_again")], "twice_a").await;
     cure(&agent, &setup, &alert, &["DROP INDEX"]).await;
-    let left: i64 = setup.ask("SELECT count(*) FROM pg_indexes WHERE indexname IN ('big_abi', 'twice_a')").await.unwrap();
+    let left: i64 = setup.query_value("SELECT count(*) FROM pg_indexes WHERE indexname IN ('big_abi', 'twice_a')").await.unwrap();
     assert_eq!(left, 2);
     agent.stop().await;
 }
@@ -106,7 +106,7 @@ async fn an_index_that_failed_to_build_is_mended_or_dropped_by_what_it_is() {
     let agent = watch(&server, SETTINGS, &["postgres-maintenance"]).await;
 
     let leftovers = "SELECT string_agg(c.relname, ',') FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)'";
-    let leftovers: String = setup.ask(leftovers).await.unwrap();
+    let leftovers: String = setup.query_value(leftovers).await.unwrap();
     assert!(leftovers.contains("pg_toast") && leftovers.contains("reviews_unique_ccnew"), "{leftovers}");
     for index in leftovers.split(',') {
         let alert = fires(&agent, "index-invalid", &[("index", index)], "").await;

@@ -101,7 +101,7 @@ async fn the_name_of_a_schema_is_no_statement_for_a_superuser() {
         assert!(statement.starts_with("GRANT USAGE ON SCHEMA ") && statement.ends_with(" TO \"pharos\";"), "{name}: {fix}");
         setup.run(statement).await.unwrap_or_else(|err| panic!("{name}: `{statement}`: {err:?}"));
         ends(&agent, "rights-missing", &[]).await;
-        assert!(!setup.ask::<bool>("SELECT rolsuper FROM pg_roles WHERE rolname = 'evil'").await.unwrap(), "{name}: {fix}");
+        assert!(!setup.query_value::<bool>("SELECT rolsuper FROM pg_roles WHERE rolname = 'evil'").await.unwrap(), "{name}: {fix}");
         let back = format!("ALTER EXTENSION pg_stat_statements SET SCHEMA public; DROP SCHEMA {quoted}");
         setup.run(&back).await.unwrap();
     }

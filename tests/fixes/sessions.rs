@@ -40,7 +40,7 @@ async fn the_holder_of_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
     // Locks that only concern the session's own transaction block no other session; the lock of an index counts for its table.
     let idle = open().await;
     idle.run("BEGIN; CREATE TEMP TABLE work (id int); CREATE TABLE fresh (id int); TRUNCATE orders").await.unwrap();
-    let pid: i32 = idle.ask("SELECT pg_backend_pid()").await.unwrap();
+    let pid: i32 = idle.query_value("SELECT pg_backend_pid()").await.unwrap();
     let waiter = session(&server).await;
     let waits = tasks.spawn(async move { waiter.run_within(PATIENCE, "SELECT count(*) FROM orders").await });
     let locked = fires(&agent, "relation-locked", &[("relation", "orders")], &format!("process {pid}")).await;
@@ -62,7 +62,7 @@ async fn the_holder_of_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
     // Of another session with its number nothing is ended.
     let other = statements(&locked)[2].replace("+00'", "+01'");
     setup.run(&other).await.unwrap();
-    assert!(idle.ask::<bool>("SELECT true").await.unwrap());
+    assert!(idle.query_value::<bool>("SELECT true").await.unwrap());
     // An owner of the datname put functions and operators of their own before PostgreSQL's.
     let lured = session(&server).await;
     lured.run(TRAP).await.unwrap();
@@ -80,7 +80,7 @@ async fn the_holder_of_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
     for (rule, chosen) in [("lock-wait", "SELECT pg_terminate_backend"), ("idle-in-transaction", "SELECT pg_terminate_backend")] {
         let idle = session(&server).await;
         idle.run("BEGIN; LOCK TABLE orders").await.unwrap();
-        let pid: i32 = idle.ask("SELECT pg_backend_pid()").await.unwrap();
+        let pid: i32 = idle.query_value("SELECT pg_backend_pid()").await.unwrap();
         let waiter = session(&server).await;
         let waits = tasks.spawn(async move { waiter.run_within(PATIENCE, "SELECT count(*) FROM orders").await });
         let alert = fires(&agent, rule, &[], &format!("pid = {pid} AND")).await;
@@ -88,7 +88,7 @@ async fn the_holder_of_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
         waits.await.unwrap().unwrap();
     }
     let busy = session(&server).await;
-    let pid: i32 = busy.ask("SELECT pg_backend_pid()").await.unwrap();
+    let pid: i32 = busy.query_value("SELECT pg_backend_pid()").await.unwrap();
     let runs = tasks.spawn(async move { busy.run_within(PATIENCE, "BEGIN; SELECT pg_sleep(600)").await });
     let alert = fires(&agent, "long-transaction", &[], &format!("pid = {pid} AND")).await;
     cure(&agent, &setup, &alert, &["SELECT pg_terminate_backend", "ALTER ROLE"]).await;
@@ -105,7 +105,7 @@ async fn the_holder_of_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
 
     let holder = session(&server).await;
     holder.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM orders").await.unwrap();
-    let pid: i32 = holder.ask("SELECT pg_backend_pid()").await.unwrap();
+    let pid: i32 = holder.query_value("SELECT pg_backend_pid()").await.unwrap();
     setup.run("DO $$ BEGIN FOR i IN 1..300 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$").await.unwrap();
     let alert = fires(&agent, "vacuum-held-back", &[("holder", "backend")], &format!("pid = {pid} AND backend_start = ")).await;
     cure(&agent, &setup, &alert, &["SELECT pg_terminate_backend"]).await;

@@ -52,7 +52,7 @@ async fn a_torn_page_is_reported_until_its_counts_are_reset(major: u32) {
     let mut server = versions::start_with(&versions::versions(), major, options, &tasks).await;
     let setup = session(&server).await;
     setup.run("CREATE TABLE torn AS SELECT generate_series(1, 10000) AS id").await.unwrap();
-    let file: String = setup.ask("SELECT pg_relation_filepath('torn')").await.unwrap();
+    let file: String = setup.query_value("SELECT pg_relation_filepath('torn')").await.unwrap();
     drop(setup);
     server.stop(ShutdownMode::Fast).await.unwrap();
     let mut pages = std::fs::OpenOptions::new().write(true).open(server.data_dir().join(file)).unwrap();

@@ -108,7 +108,7 @@ async fn the_agent_has_at_most_two_sessions() {
     let truth = server.connect(SUPERUSER, "postgres").await.unwrap();
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"accept\"}}", server_id(server.port()));
     let ours = async || -> i64 {
-        let ours = truth.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
+        let ours = truth.query_value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
         assert!(ours <= 2, "{ours} sessions");
         ours
     };

@@ -100,7 +100,7 @@ async fn whatever_is_preset_a_session_begins_and_is_ours() {
             [format!("ROLE {MONITORING_ROLE}"), "DATABASE postgres".to_owned(), format!("ROLE {MONITORING_ROLE} IN DATABASE postgres")]
         {
             setup.run(&format!("ALTER {whose} SET {name} = '{value}'")).await.unwrap();
-            let position: String = setup.ask("SELECT pg_current_wal_lsn()::text").await.unwrap();
+            let position: String = setup.query_value("SELECT pg_current_wal_lsn()::text").await.unwrap();
             eventually(&at_standby, &format!("{is_replayed} '{position}'::pg_lsn")).await;
             for (connector, server) in connectors.iter().zip(["primary", "standby"]) {
                 let what = format!("{whose}, {name} = {value}, on the {server}");

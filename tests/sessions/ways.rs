@@ -94,7 +94,7 @@ async fn a_database_is_observed_while_one_of_its_members_cannot_be_read() {
     agent.wait_metrics(|metrics| !metrics.contains(&up)).await;
     let writer = primary.connect(SUPERUSER, "postgres").await.unwrap();
     writer.run("CREATE TABLE written AS SELECT i FROM generate_series(1, 1000) i").await.unwrap();
-    let written: i64 = writer.ask("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8").await.unwrap();
+    let written: i64 = writer.query_value("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8").await.unwrap();
     let key = SubjectKey::new("database", "app");
     let is_seen = || {
         let picture = agent.agent.board().picture();

@@ -71,7 +71,7 @@ async fn table_truth(session: &Session, table: &str) -> f64 {
         "SELECT (100 * (s.free_space + s.dead_tuple_len - CASE WHEN '{table}' = 'loose' THEN 0.5 * s.table_len ELSE 0 END) / s.table_len)::float8
          FROM pgstattuple('{table}') s"
     );
-    session.ask::<f64>(&sql).await.unwrap().max(0.0)
+    session.query_value::<f64>(&sql).await.unwrap().max(0.0)
 }
 
 /// What leaves would not need if they were filled as CREATE INDEX fills them, with pages that are empty or deleted.
@@ -80,7 +80,7 @@ async fn index_truth(session: &Session, index: &str) -> f64 {
         "SELECT 100 * (1 - (s.leaf_pages * least(s.avg_leaf_density, 90) / 90 + s.internal_pages + 1) * 8192 / s.index_size)::float8
          FROM pgstatindex('{index}') s"
     );
-    session.ask::<f64>(&sql).await.unwrap().max(0.0)
+    session.query_value::<f64>(&sql).await.unwrap().max(0.0)
 }
 
 async fn make(server: &PostgresServer) -> Session {

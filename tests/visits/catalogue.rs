@@ -135,7 +135,7 @@ async fn conditions_of_any_length_end_no_visit_of_indexes() {
         )
         .await
         .unwrap();
-    let bytes: i64 = setup.ask("SELECT sum(length(indpred::text)) FROM pg_index WHERE indpred IS NOT NULL").await.unwrap();
+    let bytes: i64 = setup.query_value("SELECT sum(length(indpred::text)) FROM pg_index WHERE indpred IS NOT NULL").await.unwrap();
     assert!(bytes > 40 << 20, "{bytes}");
     let agent = TestAgent::watch(&server).await;
     let facts = wait_rows(&agent, &server, "index_facts", |rows| of(rows, "duplicate").len() > 1).await;
@@ -289,7 +289,7 @@ async fn an_outdated_extension_is_reported() {
     let setup = session(&server, "postgres").await;
     setup.run("CREATE EXTENSION pgstattuple VERSION '1.4'").await.unwrap();
     let available: String =
-        setup.ask("SELECT default_version::text FROM pg_available_extensions WHERE name = 'pgstattuple'").await.unwrap();
+        setup.query_value("SELECT default_version::text FROM pg_available_extensions WHERE name = 'pgstattuple'").await.unwrap();
     let agent = TestAgent::watch(&server).await;
     let row = wait_row(&agent, &server, "extensions", &[("extension", "pgstattuple")], |row| row["installed"] == "1.4").await;
     assert_eq!((&row["datname"], &row["available"]), (&"postgres".into(), &available.into()), "{row:#}");

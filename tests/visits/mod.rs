@@ -112,7 +112,7 @@ async fn tables_and_indexes_of_every_datname_are_as_the_server_counts_them() {
             .await;
     // Any session that reads a page may clean it up as well.
     let dead = row["dead_rows"].as_f64().unwrap();
-    let ask = |sql: &'static str| async { shop.ask::<i64>(sql).await.unwrap() };
+    let ask = |sql: &'static str| async { shop.query_value::<i64>(sql).await.unwrap() };
     assert_eq!(row["size_bytes"], ask("SELECT pg_table_size('sales.orders')").await);
     assert_eq!(row["size_is_exact"], true);
     assert_eq!(row["indexes_size_bytes"], ask("SELECT pg_relation_size('sales.orders_pkey')").await);

@@ -30,7 +30,7 @@ async fn three_thousand_sequences_are_read_with_a_lock_table_that_holds_a_few_hu
     let mut most = 0;
     until("all sequences are asked", async || {
         let held = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'pharos'";
-        most = most.max(setup.ask::<i64>(held).await.unwrap());
+        most = most.max(setup.query_value::<i64>(held).await.unwrap());
         let change = latest(&agent, &server).unwrap();
         let part = &change.snapshot.parts["sequences"];
         assert!(part.reading.is_some(), "{part:?}");

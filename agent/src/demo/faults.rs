@@ -226,13 +226,13 @@ async fn import(writer: &Session, end: &End) -> Result<(), SessionError> {
 
 /// Waits until the standby has replayed what the primary wrote so far.
 async fn catch_up(standby: &Session, primary: &Session) -> Result<(), SessionError> {
-    let written: PgLsn = primary.ask("SELECT pg_current_wal_lsn()").await?;
+    let written: PgLsn = primary.query_value("SELECT pg_current_wal_lsn()").await?;
     wait_until_true(standby, &format!("SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn")).await
 }
 
 /// Waits until the query returns true. `cause` and `heal` bound the time of this wait.
 async fn wait_until_true(session: &Session, question: &str) -> Result<(), SessionError> {
-    while !session.ask::<bool>(question).await? {
+    while !session.query_value::<bool>(question).await? {
         sleep(POLL_INTERVAL).await;
     }
     Ok(())

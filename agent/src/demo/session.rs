@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Queries a single value.
-    pub async fn ask<T: FromSqlOwned>(&self, sql: &str) -> Result<T, SessionError> {
+    pub async fn query_value<T: FromSqlOwned>(&self, sql: &str) -> Result<T, SessionError> {
         let value = async { self.client.query_one(sql, &[]).await?.try_get(0) };
         within(STATEMENT_DEADLINE, sql, value).await
     }

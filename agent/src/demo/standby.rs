@@ -45,7 +45,7 @@ impl PostgresServer {
             .spawn_blocking(move || folder.copy_data_from(&source).map(|()| folder))
             .await
             .map_err(|source| PostgresError::CopyPanicked { source })??;
-        let label: String = session.ask(end).await?;
+        let label: String = session.query_value(end).await?;
         // Without it the standby would begin at the primary's last checkpoint, maybe later than parts of the copy.
         folder.write(&folder.data().join("backup_label"), label.as_bytes())?;
         Ok(folder)
