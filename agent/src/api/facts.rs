@@ -15,7 +15,7 @@ pub struct ServerFacts {
     pub labels: ServerLabels,
     /// `postgres` or `redis`. Later versions may have more.
     pub kind: String,
-    /// As the server reports it; empty before the first connection.
+    /// Version as the server reports it. Empty before the first connection.
     pub version: String,
     pub taken_at: Timestamp,
     /// Whether the server answered.

@@ -65,7 +65,7 @@ pub struct PluginConfig {
     pub limits: LimitsConfig,
 }
 
-/// The permissions of a plugin; none by default.
+/// The permissions of a plugin. By default it has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
@@ -78,7 +78,7 @@ pub struct Grants {
     pub mail: Vec<String>,
 }
 
-/// Limits of one plugin. None means the default of its world.
+/// Limits of one plugin. `None`: the default of its world.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {

@@ -14,7 +14,7 @@ use super::shape::{Key, Shape, key, required};
 #[serde(deny_unknown_fields)]
 pub struct RelayConfig {
     pub host: String,
-    /// The TCP port. None means the port of the encryption: 587, 465 or 25.
+    /// The TCP port. `None`: the port of the encryption: 587, 465 or 25.
     pub port: Option<u16>,
     /// The sender of every mail: `Pharos <pharos@example.com>`, or the address alone.
     pub from: String,
@@ -23,9 +23,9 @@ pub struct RelayConfig {
     pub username: Option<String>,
     pub password_file: Option<PathBuf>,
     pub password_env: Option<String>,
-    /// The PEM file of the certificates to trust. None means those of the operating system.
+    /// The PEM file of the certificates to trust. `None`: the certificates of the operating system.
     pub ca: Option<PathBuf>,
-    /// The name in the greeting of the agent. None means its address on this connection.
+    /// The name in the greeting of the agent. `None`: its address on this connection.
     pub hello: Option<String>,
     /// The deadline of the connection: name, TCP, greeting and TLS together.
     #[serde(default = "default_connect_timeout", with = "humantime_serde")]

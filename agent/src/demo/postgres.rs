@@ -275,7 +275,7 @@ fn common_settings(folder: &DataFolder, options: &PostgresOptions) -> Vec<(&'sta
     let fixed = [
         ("listen_addresses", HOST),
         ("shared_buffers", "32MB"),
-        // In the data folder: a killed server would leave its files in /dev/shm.
+        // Shared memory is in the data folder, since a killed server would leave its files in /dev/shm.
         ("dynamic_shared_memory_type", "mmap"),
         ("fsync", "off"),
         ("synchronous_commit", "off"),

@@ -25,7 +25,7 @@ struct Present {
     /// Notifications that were given up.
     dead: usize,
     breaker: GateState,
-    /// The reason of the latest failure; none after a success.
+    /// The reason of the latest failure. `None` after a success.
     failure: Option<String>,
 }
 

@@ -80,38 +80,38 @@ impl Desk {
         (Self { orders }, queue)
     }
 
-    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, DeskError> {
+    async fn send<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, DeskError> {
         request::ask(&self.orders, order).await.map_err(|Closed| DeskError::Closed)
     }
 
     /// Returns every silence, expired ones included.
     pub async fn silences(&self) -> Result<Vec<Silence>, DeskError> {
-        self.ask(Order::Silences).await
+        self.send(Order::Silences).await
     }
 
     /// Adds or replaces a silence. `who` is the name of the caller's token.
     pub async fn silence(&self, silence: Silence, who: &str) -> Result<Silence, DeskError> {
-        self.ask(|answer| Order::Silence(Box::new(silence), who.to_owned(), answer)).await?
+        self.send(|answer| Order::Silence(Box::new(silence), who.to_owned(), answer)).await?
     }
 
     /// Ends a silence now. `who` is the name of the caller's token.
     pub async fn expire_silence(&self, id: &str, who: &str) -> Result<Silence, DeskError> {
-        self.ask(|answer| Order::ExpireSilence(id.to_owned(), who.to_owned(), answer)).await?
+        self.send(|answer| Order::ExpireSilence(id.to_owned(), who.to_owned(), answer)).await?
     }
 
     /// Acknowledges the open incident of an alert.
     pub async fn acknowledge(&self, fingerprint: Fingerprint, comment: SignedComment) -> Result<(), DeskError> {
-        self.ask(|answer| Order::Acknowledge(fingerprint, comment, answer)).await?
+        self.send(|answer| Order::Acknowledge(fingerprint, comment, answer)).await?
     }
 
     /// Removes the acknowledgement of an alert. `who` is the name of the caller's token.
     pub async fn unacknowledge(&self, fingerprint: Fingerprint, who: &str) -> Result<(), DeskError> {
-        self.ask(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
+        self.send(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
     }
 
     /// Explains an alert. The store is read here, so that a caller's request never delays the pipeline.
     pub async fn explain(&self, fingerprint: Fingerprint, store: &Store) -> Result<Explanation, DeskError> {
-        let open = self.ask(|answer| Order::Explain(fingerprint, None, answer)).await?;
+        let open = self.send(|answer| Order::Explain(fingerprint, None, answer)).await?;
         // The history is read after the alert, so that an alert that ends meanwhile is never shown in an earlier state.
         let history = store.alert_history(fingerprint.to_string(), EXPLAINED_MAX).await?;
         let last = || {
@@ -122,7 +122,7 @@ impl Desk {
         };
         let explained = match open {
             Some(open) => Some(open),
-            None => self.ask(|answer| Order::Explain(fingerprint, last().map(Box::new), answer)).await?,
+            None => self.send(|answer| Order::Explain(fingerprint, last().map(Box::new), answer)).await?,
         };
         let (alert, trace) = explained.ok_or(DeskError::Unknown(fingerprint))?;
         let notifications = store.outbox_of(fingerprint.to_string(), EXPLAINED_MAX).await?;
@@ -131,11 +131,11 @@ impl Desk {
 
     /// Sends notifications again, and returns their numbers.
     pub async fn retry(&self, wanted: RowFilter, who: &str) -> Result<Vec<u64>, DeskError> {
-        self.ask(|answer| Order::Retry(wanted, who.to_owned(), answer)).await?
+        self.send(|answer| Order::Retry(wanted, who.to_owned(), answer)).await?
     }
 
     /// Drops notifications, and returns how many.
     pub async fn drop_rows(&self, wanted: RowFilter, who: &str) -> Result<usize, DeskError> {
-        self.ask(|answer| Order::Drop(wanted, who.to_owned(), answer)).await?
+        self.send(|answer| Order::Drop(wanted, who.to_owned(), answer)).await?
     }
 }

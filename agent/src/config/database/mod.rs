@@ -34,9 +34,9 @@ pub struct DatabaseConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
-    /// The mode of encryption. None means `disable` on loopback and Unix sockets, and `verify-full` elsewhere.
+    /// The mode of encryption. `None`: `disable` on loopback and Unix sockets, and `verify-full` elsewhere.
     pub mode: Option<TlsMode>,
-    /// The PEM file of the certificates to trust. None means those of the operating system.
+    /// The PEM file of the certificates to trust. `None`: the certificates of the operating system.
     pub ca: Option<PathBuf>,
 }
 

@@ -27,9 +27,9 @@ pub struct RedisConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisTls {
-    /// The mode of verification; none means `verify-full`.
+    /// The mode of verification. `None`: `verify-full`.
     pub mode: Option<TlsMode>,
-    /// The PEM file of the certificates to trust. None means those of the operating system.
+    /// The PEM file of the certificates to trust. `None`: the certificates of the operating system.
     pub ca: Option<PathBuf>,
     /// PEM file of the agent's own certificate, for servers that want one (`tls-auth-clients`).
     pub cert: Option<PathBuf>,
@@ -96,7 +96,7 @@ impl RedisAddress {
         self.url.scheme() == "rediss"
     }
 
-    /// The user to log in as. None means the server's own `default`.
+    /// The user to log in as. `None`: the server's own `default`.
     pub fn user(&self) -> Option<String> {
         let user = Some(self.url.username()).filter(|user| !user.is_empty())?;
         Some(percent_decode_str(user).decode_utf8_lossy().into_owned())

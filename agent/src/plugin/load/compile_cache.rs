@@ -92,7 +92,7 @@ impl CompileCache {
         Ok(Self { folder: folder.to_owned(), key })
     }
 
-    /// The code of this name; none if there is none. It can be mapped by [`path_of`].
+    /// The code of this name, which can be mapped by [`path_of`]. `None` if the cache does not have it.
     pub fn find(&self, name: &str) -> Result<Option<File>, CacheError> {
         let path = self.path(name, CODE);
         let Some(mut file) = open(&path)? else { return Ok(None) };

@@ -52,8 +52,8 @@ impl Loader {
         Ok(())
     }
 
-    /// Tries the settings of each receiver. A wrong receiver keeps its messages until it is right, and the others get theirs. The file is
-    /// refused only if no receiver is right.
+    /// Tries the settings of each receiver. Messages of a receiver with wrong settings wait until they are right; other receivers get
+    /// theirs. The file is refused only if no receiver is right.
     async fn try_receivers(&self, id: &str, prepared: &mut Prepared) -> Result<(), LoadError> {
         let mut refused = Vec::new();
         let receivers: Vec<_> = self.receivers.iter().filter(|receiver| receiver.plugin == id).collect();

@@ -27,7 +27,7 @@ pub struct Generation {
     /// Hex SHA-256 of its file.
     pub digest: String,
     pub description: Description,
-    /// Rules that it declares; none unless it judges snapshots.
+    /// Rules that it declares. Empty if it does not judge snapshots.
     pub rules: Vec<RuleSpec>,
     /// Rules that can never work, in words.
     pub warnings: Vec<String>,

@@ -136,7 +136,7 @@ impl Health {
         }
         let Excess { in_a_row, in_window } = self.plugin.count_failure(now);
         let about_it = breaker.count_failure(now).in_a_row;
-        // A plugin that works about something else is kept from this alone, even if it was asked about nothing else meanwhile.
+        // A plugin that works for other subjects is only not called about this one, even if it was called about no other subject meanwhile.
         let is_of_this_alone = about_it && !is_kept_from_others && self.works_about.as_ref().is_some_and(|works| works != about);
         if is_of_this_alone {
             self.plugin.forget_failures();

@@ -88,7 +88,7 @@ impl MailPolicy {
             MailError::Transient(format!("the password of relay \"{name}\" cannot be read{cause}"))
         })?;
         let password = password.expose();
-        // In the spellings of AUTH PLAIN and AUTH LOGIN.
+        // The password is hidden as AUTH PLAIN and AUTH LOGIN encode it, too.
         for value in [password.to_owned(), STANDARD.encode(password), STANDARD.encode(format!("\0{username}\0{password}"))] {
             disclosure.note(&value);
         }
