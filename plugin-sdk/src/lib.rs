@@ -29,16 +29,14 @@ mod table;
 pub mod testing;
 pub mod text;
 
-pub use alert_rule::{AlertRule, Finding, Report, Rule, SkipReason, Skipped, Strength};
-pub use bindings::plugin::pharos::plugin::{
-    egress, mail, state, telemetry,
-    types::{Failure, Label, Severity, Subject, TransientFailure},
-};
-pub use duration::HumanDuration;
-pub use notifier::{Alert, Message, Notifier, Outcome, Reason, Retry, detail_and_evidence};
-pub use plugin::{Description, Plugin};
-pub use snapshot::{Columns, Matcher, Part, PartState, Pattern, Reading, Row, Samples, Snapshot, Source};
-pub use table::Table;
+pub use self::alert_rule::{AlertRule, Finding, Report, Rule, SkipReason, Skipped, Strength};
+pub use self::bindings::plugin::pharos::plugin::types::{Failure, Label, Severity, Subject, TransientFailure};
+pub use self::bindings::plugin::pharos::plugin::{egress, mail, state, telemetry};
+pub use self::duration::HumanDuration;
+pub use self::notifier::{Alert, Message, Notifier, Outcome, Reason, Retry, detail_and_evidence};
+pub use self::plugin::{Description, Plugin};
+pub use self::snapshot::{Columns, Matcher, Part, PartState, Pattern, Reading, Row, Samples, Snapshot, Source};
+pub use self::table::Table;
 
 /// Names that the export macros expand to. Plugins must not use them directly.
 #[doc(hidden)]

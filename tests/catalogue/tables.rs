@@ -43,8 +43,7 @@ fn catalogued() -> Seen {
 
 /// Waits until snapshots have had all these tables.
 async fn wait_seen(agent: &TestAgent, seen: &mut Seen, wanted: &Seen) {
-    let started = Instant::now();
-    loop {
+    until("snapshots with all tables", async || {
         collect_tables(agent, seen);
         let missing: Vec<&(String, String)> = wanted.difference(seen).collect();
         holds(missing.is_empty(), || format!("no snapshot had the tables {missing:?}"))

@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use expect_test::{Expect, expect};
+use pharos::config::problem::Located;
+use pharos::config::secret::Secret;
 use pharos::config::shape::{Key, Shape};
 use pharos::config::{Config, LoadError, SHAPE, load, parse};
-use pharos::config::{problem::Located, secret::Secret};
 use proptest::prelude::*;
 use toml::{Table, Value};
 

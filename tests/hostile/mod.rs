@@ -40,7 +40,7 @@ struct Stranger {
     port: u16,
     /// Most bytes that one client read.
     taken: Arc<AtomicU64>,
-    received: Arc<std::sync::Mutex<Vec<u8>>>,
+    received: Arc<Mutex<Vec<u8>>>,
     _stop: DropGuard,
 }
 
@@ -93,12 +93,7 @@ fn welcome() -> Vec<u8> {
     [message(b'R', &[0; 4]), message(b'S', b"server_version\x0015.1\0"), message(b'K', &[0; 8]), message(b'Z', b"I")].concat()
 }
 
-async fn serve(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    attack: Attack,
-    most: Arc<AtomicU64>,
-    received: Arc<std::sync::Mutex<Vec<u8>>>,
-) {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, attack: Attack, most: Arc<AtomicU64>, received: Arc<Mutex<Vec<u8>>>) {
     let mut buffer = vec![0; 64 << 10];
     let first = stream.read(&mut buffer).await.unwrap_or(0);
     let (head, chunk) = match attack {
@@ -204,7 +199,7 @@ async fn a_server_of_another_protocol_is_distinguished_from_one_that_disconnects
     for (attack, why, words) in [
         (Attack::Leave(http), "protocol", "the address must be that of a PostgreSQL server"),
         (Attack::Ask(message(b'2', b"")), "protocol", "the address must be that of a PostgreSQL server"),
-        (Attack::Leave(Vec::new()), "unreachable", "broken off without an answer"),
+        (Attack::Leave(Vec::new()), "unreachable", "ended without an answer"),
     ] {
         let stranger = Stranger::start(attack).await;
         let agent = TestAgent::start_with(&stranger.config(""), Vec::new()).await;

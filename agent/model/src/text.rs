@@ -1,6 +1,7 @@
 //! Cleans and bounds text from plugins and servers, so that it cannot forge a log line, a header or a terminal command.
 
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
+use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 

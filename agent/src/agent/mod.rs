@@ -13,9 +13,9 @@ mod start_error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use ground::Options;
-pub use servers::Servers;
-pub use start_error::StartError;
+pub use self::ground::Options;
+pub use self::servers::Servers;
+pub use self::start_error::StartError;
 
 use crate::board::Board;
 use crate::config::Config;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_model::dispatch::{Inhibition, LabelMatcher, MatcherError, Matchers, Route, SILENCES_BYTES_MAX, Silence};
+use pharos_model::duration::milliseconds;
 use serde::Deserialize;
 
 use super::shape::{Key, Shape, did_you_mean, key, required};

@@ -75,23 +75,18 @@ impl Schedule {
             sleep_until(begin + slot.begin).await;
             send(lines, format!("cause  {}: {}", fault.name(), fault.description())).await;
             if let Err(error) = fault.cause().await {
-                send(lines, format!("failed causing {}: {}", fault.name(), with_causes(&error))).await;
+                send(lines, format!("failed causing {}: {}", fault.name(), chain(&error))).await;
             }
             sleep_until(begin + slot.end).await;
             // Printed before it happens: healing may take longer than the agent needs to see its effect.
             send(lines, format!("heal   {}", fault.name())).await;
             // A step that fails does not end the demo; the failure is printed.
             if let Err(error) = fault.heal().await {
-                send(lines, format!("failed healing {}: {}", fault.name(), with_causes(&error))).await;
+                send(lines, format!("failed healing {}: {}", fault.name(), chain(&error))).await;
             }
         }
         sleep_until(begin + self.round).await;
     }
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let chain = successors(Some(error), |&error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 async fn send(lines: &mpsc::Sender<String>, line: String) {

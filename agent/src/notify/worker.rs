@@ -20,7 +20,6 @@ use super::message::compose;
 use super::standing::Standing;
 use crate::config::notify::ReceiverConfig;
 use crate::store::{Claim, OutboxRow, OutboxTurn, UnreportedIncident};
-use crate::telemetry::logs::chain;
 
 /// Messages on their way at once. A receiver that just failed gets one at a time.
 const UNDER_WAY_MAX: usize = 16;

@@ -13,5 +13,5 @@ mod run;
 pub mod unmatched;
 pub mod upkeep;
 
-pub use desk::{Desk, DeskError, Explanation, SignedComment};
-pub use flow::Pipeline;
+pub use self::desk::{Desk, DeskError, Explanation, SignedComment};
+pub use self::flow::Pipeline;

@@ -123,7 +123,7 @@ pub async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, T
 async fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let unreadable = |source| TlsError::UnreadableKey { path: path.to_owned(), source };
     let pem = file::read_on_own_thread(path, SECRET_BYTES_MAX).await.map_err(unreadable)?;
-    // The library's own words could only repeat what stands in the file.
+    // The error of the library could repeat the content of the file, so it is dropped.
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey { path: path.to_owned() })
 }
 

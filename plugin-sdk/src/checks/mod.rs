@@ -14,11 +14,11 @@ mod worst;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use grade::{Direction, Grading, Thresholds};
-pub use observe::{each_increase, each_one, each_rate, each_row, each_value, each_zero, top, unjudged, unvisited};
-pub use scope::Scope;
-pub use settings::Settings;
-pub use suite::Suite;
+pub use self::grade::{Direction, Grading, Thresholds};
+pub use self::observe::{each_increase, each_one, each_rate, each_row, each_value, each_zero, top, unjudged, unvisited};
+pub use self::scope::Scope;
+pub use self::settings::Settings;
+pub use self::suite::Suite;
 
 use crate::{Label, PartState, Severity, SkipReason, Snapshot, Table};
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Acknowledgement, Dispatcher, IncidentKey, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState, silence::check_signed,
-};
+use super::silence::check_signed;
+use super::{Acknowledgement, Dispatcher, IncidentKey, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState};
 use crate::alert::{Fingerprint, Now};
 
 /// Time in milliseconds after which an expired silence is removed. Until then it answers why an alert was not sent.

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Acknowledgement, Dispatcher, Entry, Matchers, SilenceState, Told, route::Step};
+use super::route::Step;
+use super::{Acknowledgement, Dispatcher, Entry, Matchers, SilenceState, Told};
 use crate::alert::{Alert, Fingerprint, Now};
 use crate::duration::milliseconds;
 

@@ -1,17 +1,14 @@
 //! The release of notifications: groups that are due are compared with what their receivers were sent.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::{
-    Dispatcher, Entry, GroupId, Hold, Incident, IncidentKey, Told, UNTOLD_ENDS_MAX,
-    message_rows::{ended_alert, message_alert, repeat_at},
-};
-use crate::{
-    alert::{Alert, AlertBook, Now},
-    finding::Severity,
-    notification::MessageReason,
-    outbox::{NewRow, Tells},
-};
+use super::message_rows::{ended_alert, message_alert, repeat_at};
+use super::{Dispatcher, Entry, GroupId, Hold, Incident, IncidentKey, Told, UNTOLD_ENDS_MAX};
+use crate::alert::{Alert, AlertBook, Now};
+use crate::finding::Severity;
+use crate::notification::MessageReason;
+use crate::outbox::{NewRow, Tells};
 
 /// Result of one release of the groups that are due.
 #[derive(Debug, Default)]

@@ -6,11 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{LabelMatcher, Matchers, label_of};
-use crate::{
-    alert::{Alert, AlertBook, AlertState, Fingerprint},
-    snapshot::Snapshot,
-    subject::SubjectKey,
-};
+use crate::alert::{Alert, AlertBook, AlertState, Fingerprint};
+use crate::snapshot::Snapshot;
+use crate::subject::SubjectKey;
 
 /// Name of the built-in inhibition.
 pub(super) const UNREACHABLE: &str = "unreachable";

@@ -1,15 +1,17 @@
 //! The ledger: notifications that one receiver got about one incident, and the reason that holds further ones back.
 
-use std::{cmp::Ordering, fmt, time::Duration};
+use std::cmp::Ordering;
+use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{IncidentKey, inhibit::UNREACHABLE, quiet::News};
-use crate::{
-    alert::{Alert, Fingerprint},
-    finding::Severity,
-    subject::Label,
-};
+use super::IncidentKey;
+use super::inhibit::UNREACHABLE;
+use super::quiet::News;
+use crate::alert::{Alert, Fingerprint};
+use crate::finding::Severity;
+use crate::subject::Label;
 
 /// Ledger entry of one incident at one receiver. It is stored completely (except reminder times), so a new process continues from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,10 @@
 //! Conditions on labels that select alerts: `name=value`, `name!=value`, `name=~regex`, `name!~regex`.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pattern::{PATTERN_BYTES_MAX, Pattern};
 use super::{MATCHERS_BYTES_MAX, MATCHERS_MAX};

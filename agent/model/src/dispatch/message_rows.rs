@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use super::ledger::{Ended, Entry};
-use crate::{
-    alert::Alert,
-    notification::{MessageAlert, MessageReason},
-    outbox::{NewRow, Tells},
-    subject::Label,
-};
+use crate::alert::Alert;
+use crate::notification::{MessageAlert, MessageReason};
+use crate::outbox::{NewRow, Tells};
+use crate::subject::Label;
 
 impl Entry {
     /// Makes the next row of this entry. The row's id contains its number, which is stored, so a restart does not change it.

@@ -26,30 +26,28 @@ mod properties;
 #[cfg(test)]
 pub(crate) mod stories;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::time::Duration;
 
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now, Reason, Transition};
 use crate::duration::milliseconds;
 use crate::snapshot::Snapshot;
 
-use inhibit::Inhibitions;
-use ledger::Ended;
-use quiet::{News, Quiet};
+use self::inhibit::Inhibitions;
+use self::ledger::Ended;
+use self::quiet::{News, Quiet};
 
-pub use commands::AcknowledgeError;
-pub use explain::{ReceiverTrace, RouteTrace, Trace};
-pub use flush::{Release, Withheld};
-pub use inhibit::Inhibition;
-pub use ledger::{Entry, Hold, HoldReason, Told};
-pub use matcher::{LabelMatcher, MatcherError, label_of};
-pub use matchers::{MATCHERS_BYTES_MAX, MATCHERS_MAX, Matchers, Never};
-pub use message_rows::message_alert;
-pub use route::{Route, Routes};
-pub use saved::{Changes, SavedDispatch};
-pub use silence::{Acknowledgement, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState};
+pub use self::commands::AcknowledgeError;
+pub use self::explain::{ReceiverTrace, RouteTrace, Trace};
+pub use self::flush::{Release, Withheld};
+pub use self::inhibit::Inhibition;
+pub use self::ledger::{Entry, Hold, HoldReason, Told};
+pub use self::matcher::{LabelMatcher, MatcherError, label_of};
+pub use self::matchers::{MATCHERS_BYTES_MAX, MATCHERS_MAX, Matchers, Never};
+pub use self::message_rows::message_alert;
+pub use self::route::{Route, Routes};
+pub use self::saved::{Changes, SavedDispatch};
+pub use self::silence::{Acknowledgement, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState};
 
 /// Identity of an incident: the alert's fingerprint and the number of the incident.
 pub type IncidentKey = (Fingerprint, u64);

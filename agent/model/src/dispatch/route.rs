@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Matchers, label_of};
+use crate::alert::Alert;
+use crate::subject::Label;
 use crate::subject::SubjectKind;
-use crate::{alert::Alert, subject::Label};
 
 /// Leads matching alerts to a receiver. The first matching route wins, unless it continues with the routes after it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,15 +1,15 @@
 //! The stored form of the ledger: changes that the store writes, and the state that a start reads.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::matcher::Room;
+use super::message_rows::repeat_at;
 use super::{
     Acknowledgement, Dispatcher, Entry, Group, Hold, Incident, IncidentKey, Quiet, Route, SILENCES_BYTES_MAX, Silence, SilenceState,
-    Touched, Withheld, matcher::Room, message_rows::repeat_at,
+    Touched, Withheld,
 };
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
 

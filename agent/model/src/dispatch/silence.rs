@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Matchers;
-use crate::{alert::Alert, finding::Severity};
+use crate::alert::Alert;
+use crate::finding::Severity;
 
 /// Most silences in memory, expired ones included.
 pub const SILENCES_MAX: usize = 1_000;

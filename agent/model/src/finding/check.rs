@@ -3,12 +3,10 @@
 //! A plugin may be wrong in any way that the types allow. A flaw is repaired and counted, because a dropped finding would resolve its
 //! alert silently.
 
-use std::{
-    borrow::Cow,
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::{Cut, Finding, Label, Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
 use crate::text::{LINE_BYTES_MAX, block, identity, line, marked_block};

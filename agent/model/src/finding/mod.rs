@@ -9,16 +9,17 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 use crate::subject::SubjectKind;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::check::kept_value;
+pub use self::check::{CheckedReport, FINDINGS_MAX, FINDINGS_PER_RULE_MAX, LABELS_MAX, Repair, RepairKind};
+pub use self::needs::{Unmet, collected, unmet};
+pub use self::rules::{RULES_MAX, RuleError, check_rules};
 pub use crate::subject::Label;
-pub(crate) use check::kept_value;
-pub use check::{CheckedReport, FINDINGS_MAX, FINDINGS_PER_RULE_MAX, LABELS_MAX, Repair, RepairKind};
-pub use needs::{Unmet, collected, unmet};
-pub use rules::{RULES_MAX, RuleError, check_rules};
 
 /// Severity of an alert. Never part of the alert's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The check of a plugin's rules when it is loaded.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::RuleSpec;
 use crate::text::{LINE_BYTES_MAX, line};

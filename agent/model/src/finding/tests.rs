@@ -1,6 +1,7 @@
 //! Repairs of reports that a plugin got wrong.
 
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
 

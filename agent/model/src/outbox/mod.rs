@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Fingerprint;
 use crate::notification::MessageAlert;
 
-pub use gate::GateState;
-pub use queue::{Batch, Next, Queue, ROWS_PER_MESSAGE_MAX, Settlement};
+pub use self::gate::GateState;
+pub use self::queue::{Batch, Next, Queue, ROWS_PER_MESSAGE_MAX, Settlement};
 
 /// Part of an incident that a row reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

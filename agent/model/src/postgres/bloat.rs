@@ -177,7 +177,8 @@ fn padding(modulus: u32, remainder: u32, alignment: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, prelude::*};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     use super::*;
 

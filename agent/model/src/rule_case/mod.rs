@@ -9,7 +9,7 @@ pub mod steps;
 mod ticks;
 mod timeline;
 
-pub use expectation::{ComparedLine, ExpectedAlert, ExpectedTransition, Mark, TickOutcome};
-pub use steps::{Steps, StepsError, Value};
-pub use ticks::{TICKS_MAX, duration_text, tick_time};
-pub use timeline::{PartStep, PartSteps, SeriesSteps, TableSteps, Timeline};
+pub use self::expectation::{ComparedLine, ExpectedAlert, ExpectedTransition, Mark, TickOutcome};
+pub use self::steps::{Steps, StepsError, Value};
+pub use self::ticks::{TICKS_MAX, duration_text, tick_time};
+pub use self::timeline::{PartStep, PartSteps, SeriesSteps, TableSteps, Timeline};

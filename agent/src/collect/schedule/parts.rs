@@ -51,9 +51,9 @@ impl Parts {
             info!(server, collector = id.as_str(), "`{id}` of `{server}` works again");
         }
         self.metrics.set("pharos_collect_series_folded", &[server, id.as_str()], facts.folded as f64);
-        self.mark(id, 1.0);
+        self.set_up(id, 1.0);
         self.metrics.remove("pharos_collect_failing", &[server, id.as_str()]);
-        self.show(id, facts, interval);
+        self.insert_facts(id, facts, interval);
     }
 
     /// Records why a run failed.

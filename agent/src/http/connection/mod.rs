@@ -5,4 +5,4 @@ mod crowd;
 mod pace;
 mod progress;
 
-pub use conversation::serve;
+pub use self::conversation::serve;

@@ -7,6 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use pharos_model::dispatch::{LabelMatcher, Matchers, Silence};
+use pharos_model::duration::milliseconds;
 
 use crate::api::list::{List, Timestamp};
 use crate::api::silence::{AddedSilence, NewSilence, SilenceItem, SilenceSource};

@@ -5,10 +5,9 @@
 //! process. The test tests itself too: dispatchers that count the wrong things as sent are caught.
 
 use super::*;
-use crate::{
-    dispatch::{Dispatcher, GroupId, Release, flush::BEHIND_PAUSE},
-    outbox::Tells,
-};
+use crate::dispatch::flush::BEHIND_PAUSE;
+use crate::dispatch::{Dispatcher, GroupId, Release};
+use crate::outbox::Tells;
 
 /// A deliberate mistake of the agent under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

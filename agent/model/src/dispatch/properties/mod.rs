@@ -5,26 +5,18 @@
 
 mod in_time;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use proptest::{
-    collection::vec,
-    prelude::*,
-    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
-};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::{
-    IncidentKey, Route, SavedDispatch,
-    stories::{Town, alert, route},
-};
-use crate::{
-    alert::{Fingerprint, SavedBook},
-    finding::Severity,
-    outbox::{NewRow, Tells},
-};
+use super::stories::{Town, alert, route};
+use super::{IncidentKey, Route, SavedDispatch};
+use crate::alert::{Fingerprint, SavedBook};
+use crate::finding::Severity;
+use crate::outbox::{NewRow, Tells};
 
 #[derive(Debug, Clone)]
 enum Event {

@@ -1,17 +1,17 @@
 //! Stories of what receivers get. The alert book is real, and the story moves the clock.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Dispatcher, Inhibition, LabelMatcher, Matchers, Release, Route, Routes, SavedDispatch, Silence};
+use crate::alert::{Alert, AlertBook, Cycle, Now, Outcome, SavedBook};
+use crate::finding::{Finding, Report, RuleSpec, Severity, Strength};
+use crate::notification::MessageReason;
+use crate::outbox::NewRow;
+use crate::snapshot::{Family, Part, Reading, Snapshot};
+use crate::subject::Subject;
 use crate::subject::SubjectKind;
-use crate::{
-    alert::{Alert, AlertBook, Cycle, Now, Outcome, SavedBook},
-    finding::{Finding, Report, RuleSpec, Severity, Strength},
-    notification::MessageReason,
-    outbox::NewRow,
-    snapshot::{Family, Part, Reading, Snapshot},
-    subject::Subject,
-};
 
 use Severity::{Critical, Info, Warning};
 

@@ -14,8 +14,8 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use window::Gathered;
-pub use window::{ActivityWindow, WaitRow};
+use self::window::Gathered;
+pub use self::window::{ActivityWindow, WaitRow};
 
 /// Number of sessions that queue for the lock manager itself, from which on the lock table is not read.
 pub const CROWD: u64 = 3;

@@ -1,6 +1,7 @@
 //! For all samples at all instants: no time is lost or invented, and only a session that stayed has one occurrence.
 
-use proptest::{collection::vec, prelude::*};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
 

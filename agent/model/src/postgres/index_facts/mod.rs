@@ -16,12 +16,12 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use first_seen::FirstSeen;
-pub use foreign_keys::{ForeignKey, without_index};
-pub use redundancy::{Kinship, kinship, redundant};
-pub use scans::{Reads, ScanCounters, ScanHistory, ScannedTable};
-pub use tree::{expressions, only_wants_not_null, without_locations};
-pub use usage::{Counted, Unused, UsageSettings, bloated, size_text, unused};
+pub use self::first_seen::FirstSeen;
+pub use self::foreign_keys::{ForeignKey, without_index};
+pub use self::redundancy::{Kinship, kinship, redundant};
+pub use self::scans::{Reads, ScanCounters, ScanHistory, ScannedTable};
+pub use self::tree::{expressions, only_wants_not_null, without_locations};
+pub use self::usage::{Counted, Unused, UsageSettings, bloated, size_text, unused};
 
 /// Key column of an index, from `pg_index`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

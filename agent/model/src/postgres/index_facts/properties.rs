@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::tests::{counted, index, key};
 use super::*;

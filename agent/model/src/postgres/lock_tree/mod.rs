@@ -10,15 +10,13 @@ mod remedy;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use reading::LockReading;
-pub use remedy::{Backend, Lock, LockSession, Remedy, RemedyKind, remedy};
+pub use self::reading::LockReading;
+pub use self::remedy::{Backend, Lock, LockSession, Remedy, RemedyKind, remedy};
 
 /// Holder of a lock that others wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ pub mod sql;
 #[cfg(test)]
 mod tests;
 
-pub use script::{Datname, membership, script};
+pub use self::script::{Datname, membership, script};
 
 use crate::snapshot::PartId;
 

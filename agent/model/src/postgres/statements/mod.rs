@@ -15,19 +15,17 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::AddAssign,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-use series::TopSeries;
+use self::series::TopSeries;
 
-pub use detail::{Detail, DetailSet, Details};
-pub use own::{OwnCost, OwnStatements};
-pub use series::{SERIES_MAX, StatementSeries};
-pub use window::Window;
+pub use self::detail::{Detail, DetailSet, Details};
+pub use self::own::{OwnCost, OwnStatements};
+pub use self::series::{SERIES_MAX, StatementSeries};
+pub use self::window::Window;
 
 /// Key of an entry. `toplevel` is part of it: with `track = all` a statement has two rows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

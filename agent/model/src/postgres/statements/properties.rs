@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
-use super::{tests::row, *};
+use super::tests::row;
+use super::*;
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 

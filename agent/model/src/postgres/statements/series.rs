@@ -4,11 +4,9 @@
 //! statement is chosen, its increments go to `other`; then to its own series, which starts at 0. After it is replaced, they go to `other`
 //! again. No other series takes over the counts of a series that ends, because they were exported already.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, BTreeSet, HashMap},
-    mem,
-};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 
 use serde::Serialize;
 

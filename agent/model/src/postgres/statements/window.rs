@@ -92,7 +92,8 @@ fn log_normal_p95(mean: f64, stddev: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{collection::vec, prelude::*};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     use super::*;
 

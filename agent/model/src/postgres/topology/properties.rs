@@ -1,6 +1,7 @@
 //! Comparison with simulated servers: a single writer is found at the first reading that shows it, and nothing is invented.
 
-use proptest::{collection::vec, prelude::*};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
 
