@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::dispatcher::Dispatcher;
+use super::key::IncidentKey;
 use super::silence::check_signed;
-use super::{Acknowledgement, Dispatcher, IncidentKey, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState};
+use super::silence::{Acknowledgement, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState};
 use crate::alert::{Fingerprint, Now};
 
 /// Time in milliseconds after which an expired silence is removed. Until then it answers why an alert was not sent.

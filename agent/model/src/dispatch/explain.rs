@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
+use super::dispatcher::Dispatcher;
+use super::ledger::{Entry, Told};
+use super::matchers::Matchers;
 use super::route::Step;
-use super::{Acknowledgement, Dispatcher, Entry, Matchers, SilenceState, Told};
+use super::silence::{Acknowledgement, SilenceState};
 use crate::alert::{Alert, Fingerprint, Now};
 use crate::duration::milliseconds;
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::dispatcher::{Dispatcher, Incident, UNTOLD_ENDS_MAX};
+use super::key::{GroupId, IncidentKey};
+use super::ledger::{Entry, Hold, Told};
 use super::message_rows::{ended_alert, message_alert, repeat_at};
-use super::{Dispatcher, Entry, GroupId, Hold, Incident, IncidentKey, Told, UNTOLD_ENDS_MAX};
 use crate::alert::{Alert, AlertBook, Now};
 use crate::finding::Severity;
 use crate::notification::MessageReason;

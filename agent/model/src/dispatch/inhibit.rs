@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{LabelMatcher, Matchers, label_of};
+use super::matcher::{LabelMatcher, label_of};
+use super::matchers::Matchers;
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint};
 use crate::snapshot::Snapshot;
 use crate::subject::SubjectKey;

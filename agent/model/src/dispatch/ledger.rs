@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::IncidentKey;
 use super::inhibit::UNREACHABLE;
+use super::key::IncidentKey;
 use super::quiet::News;
 use crate::alert::{Alert, Fingerprint};
 use crate::finding::Severity;

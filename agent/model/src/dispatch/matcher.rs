@@ -7,8 +7,12 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pattern::{PATTERN_BYTES_MAX, Pattern};
-use super::{MATCHERS_BYTES_MAX, MATCHERS_MAX};
 use crate::alert::Alert;
+
+/// Most matchers of one route, silence or inhibition.
+pub const MATCHERS_MAX: usize = 50;
+/// Most memory of one list of matchers, in bytes: texts and compiled patterns.
+pub const MATCHERS_BYTES_MAX: usize = 1 << 20;
 
 /// Most bytes of a label's name in a matcher, more than any label of the catalogue has.
 const NAME_BYTES_MAX: usize = 200;

@@ -4,15 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::matcher::{LabelMatcher, MatcherError, Room, label_of};
+use super::matcher::{LabelMatcher, MATCHERS_BYTES_MAX, MATCHERS_MAX, MatcherError, Room, label_of};
 use crate::alert::Alert;
 use crate::finding::Severity;
 use crate::subject::SubjectKind;
-
-/// Most matchers of one route, silence or inhibition.
-pub const MATCHERS_MAX: usize = 50;
-/// Most memory of one list of matchers, in bytes: texts and compiled patterns.
-pub const MATCHERS_BYTES_MAX: usize = 1 << 20;
 
 /// List of matchers, all of which must fit. An empty list fits every alert.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

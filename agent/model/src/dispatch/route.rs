@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Matchers, label_of};
+use super::matcher::label_of;
+use super::matchers::Matchers;
 use crate::alert::Alert;
 use crate::subject::Label;
 use crate::subject::SubjectKind;

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::dispatcher::{Dispatcher, Group, Incident, Touched};
+use super::flush::Withheld;
+use super::key::IncidentKey;
+use super::ledger::{Entry, Hold};
 use super::matcher::Room;
 use super::message_rows::repeat_at;
-use super::{
-    Acknowledgement, Dispatcher, Entry, Group, Hold, Incident, IncidentKey, Quiet, Route, SILENCES_BYTES_MAX, Silence, SilenceState,
-    Touched, Withheld,
-};
+use super::quiet::Quiet;
+use super::route::Route;
+use super::silence::{Acknowledgement, SILENCES_BYTES_MAX, Silence, SilenceState};
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
 
 /// Most memory of the patterns that a start compiles, kept or dropped, in bytes. This bounds their time to about a second.

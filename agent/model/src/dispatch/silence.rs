@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Matchers;
+use super::matchers::Matchers;
 use crate::alert::Alert;
 use crate::finding::Severity;
 

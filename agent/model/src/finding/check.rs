@@ -8,7 +8,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Cut, Finding, Label, Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
+use super::report::{Cut, Finding, Report, Severity, SkipReason, Skipped, Strength};
+use super::rule_spec::RuleSpec;
+use crate::subject::Label;
 use crate::text::{LINE_BYTES_MAX, block, identity, line, marked_block};
 
 /// Most findings of one rule about one subject. The gravest stay, and the rule's other alerts freeze.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::RuleSpec;
+use super::rule_spec::RuleSpec;
 use crate::catalogue::metrics::Metrics;
 use crate::catalogue::tables::Tables;
 use crate::subject::SubjectKind;

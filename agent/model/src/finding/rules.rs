@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::RuleSpec;
+use super::rule_spec::RuleSpec;
 use crate::text::{LINE_BYTES_MAX, line};
 
 /// Most rules of one plugin. More would come from a program that generates them.

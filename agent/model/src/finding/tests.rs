@@ -6,6 +6,7 @@ use std::time::Duration;
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::subject::SubjectKind;
 
 fn rule(id: &str) -> RuleSpec {
     RuleSpec {

@@ -9,8 +9,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::queue::{Batch, Next, Queue, Settlement};
+use super::row::{Row, Tells};
 use super::stories::{SECOND, row};
-use super::{Batch, Next, Queue, Row, Settlement, Tells};
 use crate::notification::{Delivery, UndeliveredReason};
 
 #[derive(Debug, Clone)]

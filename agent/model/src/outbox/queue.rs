@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::backoff;
 use super::backoff::Patience;
 use super::gate::{Gate, GateState};
-use super::{Row, Tells, backoff};
+use super::row::{Row, Tells};
 use crate::alert::Fingerprint;
 use crate::notification::{Delivery, UndeliveredReason};
 use crate::text::hex;

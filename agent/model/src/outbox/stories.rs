@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{GateState, Next, Queue, Row, Settlement, Tells};
+use super::gate::GateState;
+use super::queue::{Next, Queue, Settlement};
+use super::row::{Row, Tells};
 use crate::alert::Fingerprint;
 use crate::notification::{Delivery, UndeliveredReason};
 

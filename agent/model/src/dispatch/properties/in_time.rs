@@ -6,7 +6,8 @@
 
 use super::*;
 use crate::dispatch::flush::BEHIND_PAUSE;
-use crate::dispatch::{Dispatcher, GroupId, Release};
+use crate::dispatch::key::GroupId;
+use crate::dispatch::{Dispatcher, Release};
 use crate::outbox::Tells;
 
 /// A deliberate mistake of the agent under test.
