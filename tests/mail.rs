@@ -157,7 +157,7 @@ async fn a_recipient_that_refuses_a_mail_does_not_prevent_the_others_from_gettin
     let Delivery::Partial(refused) = &last else { panic!("{last:?}") };
     assert_eq!(refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1, 2]);
     assert!(refused[0].1.contains("nobody@example.com") && refused[0].1.contains("550"), "{refused:?}");
-    assert!(refused[1].1.contains("busy@example.com: put off 5 times"), "{refused:?}");
+    assert!(refused[1].1.contains("busy@example.com: deferred 5 times"), "{refused:?}");
     assert_eq!(server.mails().iter().map(|mail| &mail["to"]).collect::<Vec<_>>(), [&json!(["dba@example.com"])], "once");
     // For a while, other mails do not wait for the recipient that was put off.
     let delivery = email.deliver(&settings, &message("ops/2")).await;

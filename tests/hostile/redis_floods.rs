@@ -90,7 +90,7 @@ async fn numbers_that_no_redis_can_have_are_left_out_and_reported() {
     let is_it = |alert: &Value| alert["rule"] == "numbers-impossible" && alert["state"] == "firing";
     let alerts = agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().is_some_and(|all| all.iter().any(is_it))).await;
     let items = alerts["items"].as_array().unwrap();
-    assert_eq!((items.len(), &items[0]["title"]), (1, &"9 numbers of INFO cannot be".into()), "{alerts:#}");
+    assert_eq!((items.len(), &items[0]["title"]), (1, &"9 impossible numbers in INFO".into()), "{alerts:#}");
     let shown = agent.text("/metrics").await;
     let of_server = shown.lines().filter(|line| line.starts_with("pharos_redis_"));
     let values: Vec<f64> = of_server.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();

@@ -70,27 +70,27 @@ fn collector_failing(case: &Case) -> Explanation {
 /// The cause and the fix of a failure. The best fix is the statement that the agent provides. A statement inside an error text is never
 /// used: other people control parts of such a text.
 fn cure(kind: &str, reason: &str, statement: Option<String>, server: &str, collector: &str) -> (&'static str, String) {
-    let doctor = format!("`pharos doctor --server {server}` asks the server itself, and says why and what mends it.");
-    let run = statement.map(|statement| format!("On the server, as one who may: `{statement}`."));
+    let doctor = format!("`pharos doctor --server {server}` queries the server itself, and prints the reason and the fix.");
+    let run = statement.map(|statement| format!("On the server, as a user with the right to do so: `{statement}`."));
     match (kind, reason) {
         ("redis", "query") => (
-            "The command has another name or is switched off, or what answers is a proxy.",
-            "Remove the line `rename-command INFO` from redis.conf and restart the server, or put the address of the server itself in the place \
-             of the proxy's in `nodes`."
+            "The command has another name or is disabled, or a proxy answers.",
+            "Remove the line `rename-command INFO` from redis.conf and restart the server, or replace the proxy's address in `nodes` by \
+             the server's own."
                 .to_owned(),
         ),
         (_, "timeout" | "statement-timeout") => (
-            "The server is slow, or the statement takes longer than it may.",
-            format!("If the server is well otherwise, give it more time: `[collect] deadlines = {{ {collector} = \"10s\" }}`."),
+            "The server is slow, or the statement takes longer than allowed.",
+            format!("If the server is healthy otherwise, give it more time: `[collect] deadlines = {{ {collector} = \"10s\" }}`."),
         ),
-        (_, "lock-timeout") => ("A lock is in the way of a statement of Pharos.", doctor),
+        (_, "lock-timeout") => ("A lock blocks a statement of Pharos.", doctor),
         (_, "role-limit" | "datname-limit" | "too-many-connections" | "no-place") => (
             "A limit of connections leaves no room for the second session that Pharos needs.",
             format!("Raise the limit that the detail names, or end sessions that count towards it. {doctor}"),
         ),
         (_, "own-limit") => ("The machine of the agent has no room for a connection.", "See the alert `own-limit`.".to_owned()),
-        (_, "authentication" | "authentication-method" | "pg-hba") => ("The role of Pharos is not let in.", run.unwrap_or(doctor)),
-        _ => ("The detail has what the server said.", run.unwrap_or(doctor)),
+        (_, "authentication" | "authentication-method" | "pg-hba") => ("The server refuses the role of Pharos.", run.unwrap_or(doctor)),
+        _ => ("The detail has the server's error message.", run.unwrap_or(doctor)),
     }
 }
 

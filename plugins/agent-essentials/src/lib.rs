@@ -31,7 +31,7 @@ impl Plugin for AgentEssentials {
     const DESCRIPTION: Description = Description {
         id: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
-        summary: "what the agent should be watched for by itself",
+        summary: "what the agent should monitor about itself",
         settings_schema: include_str!("../schema.json"),
         wants: &[],
     };

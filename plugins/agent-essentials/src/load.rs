@@ -31,7 +31,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "own-limit",
-        summary: "the agent's own system gives it no connections",
+        summary: "the agent's own operating system refuses it connections",
         category: "load",
         scope: Scope::Each,
         labels: &["part"],
@@ -94,20 +94,19 @@ fn own_limits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 fn own_limit(case: &Case) -> Explanation {
     let times = text::counted(case.value, "connection", "connections");
     let (title, detail) = match case.label("part") {
-        "http" => {
-            ("the API takes no connections", "Who asks the API is not answered. What the agent watches is not affected by that alone.")
-        }
+        "http" => ("the API takes no connections", "Requests to the API are not answered. Monitoring is not affected by that alone."),
         "files" => return unreadable_files(case),
         _ => (
             "servers are not watched: no connections",
-            "Nothing is known of the servers that the agent wanted to ask. They are not said to be down, and their alerts stand still.",
+            "The state of the servers that the agent wanted to query is unknown. They are not reported as down, and their alerts stand \
+             still.",
         ),
     };
     let number = |metric: &str| case.related(metric).map(text::count);
     let files = number(OPEN_FILES).zip(number(OPEN_FILES_MAX)).map(|(open, max)| evidence("open files", format!("{open} of {max}")));
     Explanation {
         title: title.to_owned(),
-        detail: format!("The agent's own operating system refused it {times} since the previous look. {detail}"),
+        detail: format!("The agent's own operating system refused it {times} since the previous collection. {detail}"),
         cause: "The limit of open files is reached, or memory or local ports are used up.".to_owned(),
         fix:
             "The log says which. For open files raise the limit of the agent's process: `LimitNOFILE=` in its systemd unit, or `ulimit -n`."
@@ -122,8 +121,8 @@ fn unreadable_files(case: &Case) -> Explanation {
     Explanation {
         title: "servers are not watched: a password or certificate cannot be read".to_owned(),
         detail: format!(
-            "For {times} since the previous look the agent could not read or use a password, a certificate or a key of its own, so the servers \
-             were not asked. They are not said to be down, and their alerts stand still."
+            "For {times} since the previous collection the agent could not read or use a password, a certificate or a key of its own, so \
+             the servers were not queried. They are not reported as down, and their alerts stand still."
         ),
         cause: "A file was moved, its permissions changed, it is on a disk that hangs, or a variable of the environment is not set."
             .to_owned(),
@@ -148,11 +147,12 @@ fn clock_stepped(case: &Case) -> Explanation {
     Explanation {
         title: format!("wall clock was set {way} by {step}"),
         detail: format!(
-            "Between two looks the wall clock moved {step} {way} of the time that passed. Alerts are timed by another clock and are not touched; \
-             times that are shown, and silences, go by this one."
+            "Between two collections the wall clock moved {step} {way} of the time that passed. Alerts use another clock and are not \
+             affected; shown times and silences use this clock."
         ),
-        cause: "Somebody or a time service set the clock, or the machine was suspended.".to_owned(),
-        fix: "`timedatectl status`, `chronyc tracking`: a service that runs all the time slews the clock and has no need to set it."
+        cause: "A person or a time service set the clock, or the machine was suspended.".to_owned(),
+        fix: "`timedatectl status`, `chronyc tracking`: a service that runs all the time corrects the clock in small steps and does not \
+              need to set it."
             .to_owned(),
         evidence: Vec::new(),
     }

@@ -43,7 +43,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "plugin-refused",
-        summary: "a plugin file was refused; the version before serves",
+        summary: "a plugin file was refused; the previous version still serves",
         category: "plugins",
         scope: Scope::Each,
         labels: &["plugin_id"],
@@ -56,7 +56,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "plugin-settings-ignored",
-        summary: "a plugin leaves wrong settings out",
+        summary: "a plugin ignores wrong settings",
         category: "plugins",
         scope: Scope::Each,
         labels: &["plugin_id"],
@@ -69,7 +69,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "rule-never-matches",
-        summary: "a rule has never seen anything",
+        summary: "a rule has never matched anything",
         category: "plugins",
         scope: Scope::Each,
         labels: &["plugin_id", "rule_id"],
@@ -131,7 +131,7 @@ fn last_words(row: Option<&Row>) -> Vec<Label> {
     let skipped = words.chars().count().saturating_sub(CHARS_MAX);
     let end: String = words.chars().skip(skipped).collect();
     let end = if skipped > 0 { format!("...{end}") } else { end };
-    Vec::from_iter((!words.is_empty()).then(|| evidence("last words", end)))
+    Vec::from_iter((!words.is_empty()).then(|| evidence("last output", end)))
 }
 
 fn where_plugin(snapshot: &Snapshot, is_wrong: fn(&Row) -> bool) -> Result<Vec<Observation>, SkipReason> {
@@ -167,8 +167,8 @@ fn plugin_not_serving(case: &Case) -> Explanation {
         ),
         cause: "Its file or its settings are wrong, or its calls trap, take too long or need too much memory.".to_owned(),
         fix: format!(
-            "`pharos plugin inspect FILE` says what is wrong with the file, `pharos plugin test` runs it on a recorded snapshot. If it only needs \
-             more, raise [plugin.{id}.limits]; else put a version that works into `plugins.dir`."
+            "`pharos plugin inspect FILE` shows what is wrong with the file, `pharos plugin test` runs it on a recorded snapshot. If it \
+             only needs more time or memory, raise [plugin.{id}.limits]; otherwise put a version that works into `plugins.dir`."
         ),
         evidence: last_words(row.as_ref()),
     }
@@ -180,14 +180,16 @@ fn plugin_failing(case: &Case) -> Explanation {
     Explanation {
         title: format!("plugin {id} fails again and again"),
         detail: format!(
-            "A fifth of its last calls failed, or all about one server or receiver. What failed was not judged or not delivered, and is tried \
-             again less and less often; alerts about it stand still.{}",
+            "A fifth of its last calls failed, or all calls about one server or receiver. These calls judged or delivered nothing, and are \
+             repeated less and less often; alerts about their subjects stand still.{}",
             why.unwrap_or_default()
         ),
-        cause: "A mistake in the plugin that some servers, messages or moments bring about, or limits that it only just keeps.".to_owned(),
+        cause: "A mistake in the plugin that shows only with some servers or messages or at some times, or limits that are too tight."
+            .to_owned(),
         fix: format!(
-            "`curl -s http://127.0.0.1:9465/readyz` says how it fails, and `last_error` in /api/plugins has its last words. `pharos plugin test` \
-             runs it on a snapshot of that server. If it only needs more, raise [plugin.{id}.limits]; else mend it or go back to the version before."
+            "`curl -s http://127.0.0.1:9465/readyz` says how it fails, and `last_error` in /api/plugins has its last error. `pharos plugin \
+             test` runs it on a snapshot of that server. If it only needs more time or memory, raise [plugin.{id}.limits]; otherwise \
+             correct it or go back to the previous version."
         ),
         evidence: last_words(row.as_ref()),
     }
@@ -198,11 +200,11 @@ fn plugin_refused(case: &Case) -> Explanation {
     let refusal = row.as_ref().and_then(Row::refusal).map(|(stage, why)| format!(" Refused at {stage}: {why}."));
     Explanation {
         title: format!("new file of plugin {id} was refused"),
-        detail: format!("The version before it serves on.{}", refusal.unwrap_or_default()),
+        detail: format!("The previous version still serves.{}", refusal.unwrap_or_default()),
         cause: "The file is damaged, was built for another contract, does not fit its settings, or failed on trial.".to_owned(),
         fix: format!(
-            "`pharos plugin inspect {id}.wasm` looks at the file, `pharos plugin test {id}.wasm --snapshot FILE` runs it on facts. Replace the file in \
-             `plugins.dir`, or remove it."
+            "`pharos plugin inspect {id}.wasm` inspects the file, `pharos plugin test {id}.wasm --snapshot FILE` runs it on facts. Replace \
+             the file in `plugins.dir`, or remove it."
         ),
         evidence: last_words(row.as_ref()),
     }
@@ -212,8 +214,8 @@ fn plugin_settings_ignored(case: &Case) -> Explanation {
     let (id, row) = plugin_of_case(case);
     let ignored = row.as_ref().and_then(|row| row.ignored_settings.as_deref()).unwrap_or_default();
     Explanation {
-        title: format!("plugin {id} leaves wrong settings out"),
-        detail: format!("It serves without them: a check has its defaults, a rule or a receiver that is wrong is off. {ignored}."),
+        title: format!("plugin {id} ignores wrong settings"),
+        detail: format!("It serves without them: a check uses its defaults, a wrong rule or receiver is off. {ignored}."),
         cause: "A key or a value is misspelt, or belongs to another version of the plugin.".to_owned(),
         fix: "`pharos check` shows each wrong setting with its line in the config file. Correct them there and start the agent again."
             .to_owned(),
@@ -224,12 +226,12 @@ fn plugin_settings_ignored(case: &Case) -> Explanation {
 fn rule_never_matches(case: &Case) -> Explanation {
     let (plugin, rule) = (case.label("plugin_id"), case.label("rule_id"));
     Explanation {
-        title: format!("rule {rule} of {plugin} has never seen anything"),
+        title: format!("rule {rule} of {plugin} has never matched anything"),
         detail: format!(
-            "`{rule}` was judged again and again for longer than alerts.never_matched_after, and on no subject was there anything that it looks \
-             for. It could not have found what it was written to find."
+            "`{rule}` was judged for longer than alerts.never_matched_after, and no subject had any data that matches it. It could not \
+             report the problem that it was written for."
         ),
-        cause: "A misspelt metric, label or value; a server or database that was renamed; or something that is not there yet.".to_owned(),
+        cause: "A misspelt metric, label or value; a server or database that was renamed; or data that does not exist yet.".to_owned(),
         fix: format!(
             "Compare what the rule names with `curl -s http://127.0.0.1:9465/metrics`, label by label, in [plugin.{plugin}.settings]; or remove \
              the rule."

@@ -19,7 +19,7 @@ const PENDING: &str = "pharos_notifications_pending";
 pub const CHECKS: &[Check] = &[
     Check {
         id: "receiver-failing",
-        summary: "a receiver is not reached",
+        summary: "a receiver cannot be reached",
         category: "delivery",
         scope: Scope::Each,
         labels: &["receiver"],
@@ -33,7 +33,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "receiver-gone",
-        summary: "a receiver said that it is gone for good",
+        summary: "a receiver reported that it no longer exists",
         category: "delivery",
         scope: Scope::Each,
         labels: &["receiver"],
@@ -137,11 +137,11 @@ fn receiver_failing(case: &Case) -> Explanation {
     let waiting = text::counted(case.value, "notification waits", "notifications wait");
     Explanation {
         title: format!("receiver {name} is not reached"),
-        detail: format!("{waiting} for `{name}`.{} They are kept, and sent once it answers.", reason(why)),
-        cause: "The receiver or the network between is down, its address is wrong, or it does not take our credentials.".to_owned(),
+        detail: format!("{waiting} for `{name}`.{} They are stored, and sent once it answers.", reason(why)),
+        cause: "The receiver or the network between is down, its address is wrong, or it does not accept our credentials.".to_owned(),
         fix: format!(
-            "Try its address from this machine (`curl -i URL`). If it moved, mend `settings` of [[receiver]] \"{name}\"; if it refuses egress, \
-             the log names the grant that would allow it."
+            "Try its address from this machine (`curl -i URL`). If it moved, correct `settings` of [[receiver]] \"{name}\"; if it refuses \
+             egress, the log names the grant that would allow it."
         ),
         evidence: Vec::new(),
     }
@@ -152,12 +152,13 @@ fn receiver_gone(case: &Case) -> Explanation {
     Explanation {
         title: format!("receiver {name} is gone for good"),
         detail: format!(
-            "`{name}` answered that it is gone (HTTP 410), so nothing more is sent to it until the agent starts anew.{}",
+            "`{name}` answered that it is gone (HTTP 410), so nothing more is sent to it until the agent is restarted.{}",
             reason(why)
         ),
         cause: "Its channel, integration or account was deleted on the other side.".to_owned(),
         fix: format!(
-            "Make a new one there, put its address into `settings` of [[receiver]] \"{name}\", or lead its routes elsewhere; then restart the agent."
+            "Make a new one there, put its address into `settings` of [[receiver]] \"{name}\", or point its routes to another receiver; \
+             then restart the agent."
         ),
         evidence: Vec::new(),
     }
@@ -168,12 +169,14 @@ fn dead_letters(case: &Case) -> Explanation {
     let notifications = text::counted(case.value, "notification", "notifications");
     Explanation {
         title: format!("{notifications} to {name} given up"),
-        detail: format!("{notifications} will never reach `{name}` unless somebody has them tried again.{}", reason(why)),
+        detail: format!("{notifications} will never reach `{name}` unless they are sent again by hand.{}", reason(why)),
         cause:
-            "The receiver refuses the message itself (HTTP 400, 404, 413, 422), refused our credentials for an hour, or was away for days."
+            "The receiver refuses the message itself (HTTP 400, 404, 413, 422), refused our credentials for an hour, or was unreachable \
+             for days."
                 .to_owned(),
         fix: format!(
-            "The log names the answer. Mend `settings` of [[receiver]] \"{name}\", or what it runs on; what was given up is kept in the outbox."
+            "The log has the receiver's answer. Correct `settings` of [[receiver]] \"{name}\", or the receiver itself; notifications that \
+             were given up stay in the outbox."
         ),
         evidence: given_up(case.snapshot, &name),
     }
@@ -193,10 +196,10 @@ fn notifications_late(case: &Case) -> Explanation {
     Explanation {
         title: format!("notification to {name} has waited {age}"),
         detail: format!("The oldest notification to `{name}` was made {age} ago and has not been accepted.{}", reason(why)),
-        cause: "The receiver is away, asks for patience (HTTP 429), or takes fewer notifications than there are.".to_owned(),
+        cause: "The receiver is unreachable, asks for fewer requests (HTTP 429), or accepts fewer notifications than there are.".to_owned(),
         fix: format!(
-            "If it is away, see `receiver-failing`. If it asks for patience, send it less: narrow the routes to \"{name}\", or raise its limit \
-             on the other side."
+            "If it is unreachable, see `receiver-failing`. If it asks for fewer requests, send it less: narrow the routes to \"{name}\", \
+             or raise its limit on the other side."
         ),
         evidence: waiting.into_iter().collect(),
     }

@@ -20,7 +20,7 @@ const STATEMENTS_MAX: usize = 4;
 pub const CHECKS: &[Check] = &[
     Check {
         id: "rights-missing",
-        summary: "the role of Pharos may not read what it watches",
+        summary: "the role of Pharos may not read all monitored facts",
         category: "collection",
         scope: Scope::Each,
         labels: &["server"],
@@ -34,7 +34,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "rights-partial",
-        summary: "the role of Pharos reads facts of a server in part; a warning where something may go wrong unseen",
+        summary: "the role of Pharos reads facts of a server only in part; a warning where a problem may stay hidden",
         category: "collection",
         scope: Scope::Each,
         labels: &["server"],
@@ -87,12 +87,13 @@ fn explain_missing(case: &Case) -> Explanation {
     let count = text::counted(case.value, "part is", "parts are");
     let statements: Vec<String> = statements.into_iter().take(STATEMENTS_MAX).collect();
     let first = parts.first().map(|part| format!(" {}: {}.", part.name, part.value.trim_end_matches('.'))).unwrap_or_default();
-    let (who, by) = if is_redis { ("user", "On the server, as one who may") } else { ("role", "On the primary, as superuser") };
+    let (who, by) =
+        if is_redis { ("user", "On the server, as a user with the right to do so") } else { ("role", "On the primary, as superuser") };
     Explanation {
         title: format!("the {who} of Pharos may not read all of {server}"),
         detail: format!(
-            "{count} not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good \
-             news.{first}"
+            "{count} not read because a right is missing. Rules that need them are not judged, and their alerts stand still: no new alert \
+             does not mean that all is well.{first}"
         ),
         cause: format!("A right was taken from the {who}, or was never granted."),
         fix: format!(
@@ -143,12 +144,12 @@ fn explain_partial(case: &Case) -> Explanation {
     }
     let gravest = facts.first().map(|fact| format!(" {}: {}.", fact.name, fact.value)).unwrap_or_default();
     Explanation {
-        title: format!("the role of Pharos sees some of {server} in part"),
-        detail: format!("The server answers with less than there is, and without an error. What is hidden is not judged.{gravest}"),
-        cause: "The role has pg_monitor alone, or something was made since by an owner whose default privileges leave the role out."
+        title: format!("the role of Pharos reads some facts of {server} only in part"),
+        detail: format!("The server leaves facts out of its answers, without an error. Hidden facts are not judged.{gravest}"),
+        cause: "The role has pg_monitor alone, or an object was created later by an owner whose default privileges leave the role out."
             .to_owned(),
         fix: format!(
-            "`pharos doctor --server {server}` prints a script with what is missing. If it is meant so, turn the check off: \
+            "`pharos doctor --server {server}` prints a script with what is missing. If this is intended, turn the check off: \
              `[plugin.agent-essentials.settings.checks]`, `rights-partial = {{ enabled = false }}`."
         ),
         evidence: shortened(facts),

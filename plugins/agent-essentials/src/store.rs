@@ -26,7 +26,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "store-degraded",
-        summary: "the state store cannot keep everything",
+        summary: "the state store cannot store everything",
         category: "state",
         scope: Scope::Each,
         labels: &["store"],
@@ -52,14 +52,14 @@ fn store_damaged(case: &Case) -> Explanation {
     Explanation {
         title: "damaged state store was set aside".to_owned(),
         detail: format!(
-            "At a start the state store could not be read, so a new one began; the damaged one is {path}. What was open then began anew, and \
-             is told again; notifications that waited, acknowledgements, silences and the history before are lost."
+            "At a start the state store could not be read, so a new store was created; the damaged store is {path}. Open alerts began \
+             again, and are sent again; waiting notifications, acknowledgements, silences and the earlier history are lost."
         ),
-        cause: "A disk or file system that loses writes, a file that something else wrote to, or a copy made while the agent ran."
+        cause: "A disk or file system that loses writes, another program that wrote to the file, or a copy made while the agent ran."
             .to_owned(),
         fix: format!(
-            "Look at the disk (`dmesg | grep -i error`, `smartctl -a DEVICE`). What can be read of the old store: `sqlite3 {path} .recover`. \
-             Then remove {path} and, if they are there, {path}-wal and {path}-shm."
+            "Look at the disk (`dmesg | grep -i error`, `smartctl -a DEVICE`). To read the rest of the old store: `sqlite3 {path} \
+             .recover`. Then remove {path} and, if they are there, {path}-wal and {path}-shm."
         ),
         evidence: Vec::new(),
     }
@@ -75,10 +75,10 @@ fn store_degraded(case: &Case) -> Explanation {
     let row = parts.as_ref().and_then(|parts| parts.texts("name").iter().position(|name| name.as_deref() == Some("store")));
     let why = row.and_then(|row| parts.and_then(|parts| parts.texts("cause").into_iter().nth(row)?));
     Explanation {
-        title: "state store cannot keep everything".to_owned(),
-        detail: format!("Alerts are judged and told all the same.{}", why.map(|why| format!(" The store: {why}.")).unwrap_or_default()),
+        title: "state store cannot store everything".to_owned(),
+        detail: format!("Alerts are still judged and sent.{}", why.map(|why| format!(" The store: {why}.")).unwrap_or_default()),
         cause: "The disk is full, read-only or failing.".to_owned(),
-        fix: "See `df -h` and `df -i` of the folder `agent.data_dir`, and `dmesg`. Make room there: the agent goes on by itself."
+        fix: "See `df -h` and `df -i` of the folder `agent.data_dir`, and `dmesg`. Make room there: the agent recovers by itself."
             .to_owned(),
         evidence: Vec::new(),
     }

@@ -54,9 +54,9 @@ fn a_receiver_is_failing_while_it_does_not_accept_a_waiting_notification() {
         RECEIVERS,
         expect![[r#"
             receiver ops is not reached
-            3 notifications wait for `ops`. The last try: connection refused (3 waiting). They are kept, and sent once it answers.
-            > The receiver or the network between is down, its address is wrong, or it does not take our credentials.
-            > Try its address from this machine (`curl -i URL`). If it moved, mend `settings` of [[receiver]] "ops"; if it refuses egress, the log names the grant that would allow it.
+            3 notifications wait for `ops`. The last try: connection refused (3 waiting). They are stored, and sent once it answers.
+            > The receiver or the network between is down, its address is wrong, or it does not accept our credentials.
+            > Try its address from this machine (`curl -i URL`). If it moved, correct `settings` of [[receiver]] "ops"; if it refuses egress, the log names the grant that would allow it.
         "#]],
     );
 }
@@ -81,9 +81,9 @@ fn dead_letters_are_listed_by_reason() {
         facts,
         expect![[r#"
             2 notifications to ops given up
-            2 notifications will never reach `ops` unless somebody has them tried again.
-            > The receiver refuses the message itself (HTTP 400, 404, 413, 422), refused our credentials for an hour, or was away for days.
-            > The log names the answer. Mend `settings` of [[receiver]] "ops", or what it runs on; what was given up is kept in the outbox.
+            2 notifications will never reach `ops` unless they are sent again by hand.
+            > The receiver refuses the message itself (HTTP 400, 404, 413, 422), refused our credentials for an hour, or was unreachable for days.
+            > The log has the receiver's answer. Correct `settings` of [[receiver]] "ops", or the receiver itself; notifications that were given up stay in the outbox.
             - rejected: 3
         "#]],
     );
@@ -111,8 +111,8 @@ fn the_oldest_notification_is_graded_by_how_long_it_waits() {
         expect![[r#"
             notification to ops has waited 16 min 40 s
             The oldest notification to `ops` was made 16 min 40 s ago and has not been accepted.
-            > The receiver is away, asks for patience (HTTP 429), or takes fewer notifications than there are.
-            > If it is away, see `receiver-failing`. If it asks for patience, send it less: narrow the routes to "ops", or raise its limit on the other side.
+            > The receiver is unreachable, asks for fewer requests (HTTP 429), or accepts fewer notifications than there are.
+            > If it is unreachable, see `receiver-failing`. If it asks for fewer requests, send it less: narrow the routes to "ops", or raise its limit on the other side.
             - waiting: 7
         "#]],
     );
@@ -137,9 +137,9 @@ fn a_damaged_store_is_reported_with_its_path_and_the_lost_state() {
         facts,
         expect![[r#"
             damaged state store was set aside
-            At a start the state store could not be read, so a new one began; the damaged one is /var/lib/pharos/pharos.db.damaged-1. What was open then began anew, and is told again; notifications that waited, acknowledgements, silences and the history before are lost.
-            > A disk or file system that loses writes, a file that something else wrote to, or a copy made while the agent ran.
-            > Look at the disk (`dmesg | grep -i error`, `smartctl -a DEVICE`). What can be read of the old store: `sqlite3 /var/lib/pharos/pharos.db.damaged-1 .recover`. Then remove /var/lib/pharos/pharos.db.damaged-1 and, if they are there, /var/lib/pharos/pharos.db.damaged-1-wal and /var/lib/pharos/pharos.db.damaged-1-shm.
+            At a start the state store could not be read, so a new store was created; the damaged store is /var/lib/pharos/pharos.db.damaged-1. Open alerts began again, and are sent again; waiting notifications, acknowledgements, silences and the earlier history are lost.
+            > A disk or file system that loses writes, another program that wrote to the file, or a copy made while the agent ran.
+            > Look at the disk (`dmesg | grep -i error`, `smartctl -a DEVICE`). To read the rest of the old store: `sqlite3 /var/lib/pharos/pharos.db.damaged-1 .recover`. Then remove /var/lib/pharos/pharos.db.damaged-1 and, if they are there, /var/lib/pharos/pharos.db.damaged-1-wal and /var/lib/pharos/pharos.db.damaged-1-shm.
         "#]],
     );
     check("agent present\npharos_store_damaged_files 0\ntable damaged_stores\n| name text | path text |", expect![""]);
@@ -156,16 +156,16 @@ fn a_store_that_loses_state_is_critical() {
     check(
         &facts(1),
         expect![[r#"
-            store-degraded: raise critical: state store cannot keep everything
+            store-degraded: raise critical: state store cannot store everything
         "#]],
     );
     check_texts(
         &facts(1),
         expect![[r#"
-            state store cannot keep everything
-            Alerts are judged and told all the same. The store: disk is full.
+            state store cannot store everything
+            Alerts are still judged and sent. The store: disk is full.
             > The disk is full, read-only or failing.
-            > See `df -h` and `df -i` of the folder `agent.data_dir`, and `dmesg`. Make room there: the agent goes on by itself.
+            > See `df -h` and `df -i` of the folder `agent.data_dir`, and `dmesg`. Make room there: the agent recovers by itself.
         "#]],
     );
 }
@@ -196,7 +196,7 @@ fn plugins_that_do_not_serve_differ_from_refused_files() {
             plugin-failing{plugin_id=i}: raise warning: plugin i fails again and again
             plugin-refused{plugin_id=c}: raise warning: new file of plugin c was refused
             plugin-refused{plugin_id=i}: raise warning: new file of plugin i was refused
-            plugin-settings-ignored{plugin_id=g}: raise warning: plugin g leaves wrong settings out
+            plugin-settings-ignored{plugin_id=g}: raise warning: plugin g ignores wrong settings
         "#]],
     );
     check_texts(
@@ -205,7 +205,7 @@ fn plugins_that_do_not_serve_differ_from_refused_files() {
             plugin a is failed
             `a` does not serve: its rules are not judged and its alerts stand still, or nothing is delivered through it. Last error, at validate: the file is not WebAssembly.
             > Its file or its settings are wrong, or its calls trap, take too long or need too much memory.
-            > `pharos plugin inspect FILE` says what is wrong with the file, `pharos plugin test` runs it on a recorded snapshot. If it only needs more, raise [plugin.a.limits]; else put a version that works into `plugins.dir`.
+            > `pharos plugin inspect FILE` shows what is wrong with the file, `pharos plugin test` runs it on a recorded snapshot. If it only needs more time or memory, raise [plugin.a.limits]; otherwise put a version that works into `plugins.dir`.
         "#]],
     );
 }
@@ -219,7 +219,7 @@ fn a_rule_that_never_matched_is_named_apart_from_the_one_that_finds_it() {
         pharos_rule_never_matched{plugin="threshold",rule="few-keys"} 0
         "#,
         expect![[r#"
-            rule-never-matches{plugin_id=threshold,rule_id=many-keys}: raise warning: rule many-keys of threshold has never seen anything
+            rule-never-matches{plugin_id=threshold,rule_id=many-keys}: raise warning: rule many-keys of threshold has never matched anything
         "#]],
     );
 }
@@ -253,7 +253,7 @@ fn a_missing_right_is_reported_once_per_server_with_the_statement_that_grants_it
         &format!("{FAILING}{lost}"),
         expect![[r#"
             the role of Pharos may not read all of db1:5432
-            1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news. locks: role `pharos` does not see it; run: GRANT pg_monitor TO "pharos".
+            1 part is not read because a right is missing. Rules that need them are not judged, and their alerts stand still: no new alert does not mean that all is well. locks: role `pharos` does not see it; run: GRANT pg_monitor TO "pharos".
             > A right was taken from the role, or was never granted.
             > On the primary, as superuser: `GRANT pg_monitor TO "pharos";`. `pharos doctor --server db1:5432` prints all that is missing.
             - locks: role `pharos` does not see it; run: GRANT pg_monitor TO "pharos"
@@ -284,8 +284,8 @@ fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
         expect![[r#"
             locks of db1:5432 cannot be read
             The server answers, but `locks` fails: querying locks: no answer within 4s. Rules that need it are not judged, and their alerts stand still.
-            > The server is slow, or the statement takes longer than it may.
-            > If the server is well otherwise, give it more time: `[collect] deadlines = { locks = "10s" }`.
+            > The server is slow, or the statement takes longer than allowed.
+            > If the server is healthy otherwise, give it more time: `[collect] deadlines = { locks = "10s" }`.
             - timeout: 12
         "#]],
     );
@@ -318,9 +318,9 @@ fn the_fix_of_a_failure_suits_its_reason_and_its_engine() {
         "| c:1 | redis | true | info | privilege | the user `x` may not run INFO; run: ACL SETUSER x +info | ACL SETUSER x +info |",
         expect![[r#"
             the user of Pharos may not read all of c:1
-            1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news. info: the user `x` may not run INFO; run: ACL SETUSER x +info.
+            1 part is not read because a right is missing. Rules that need them are not judged, and their alerts stand still: no new alert does not mean that all is well. info: the user `x` may not run INFO; run: ACL SETUSER x +info.
             > A right was taken from the user, or was never granted.
-            > On the server, as one who may: `ACL SETUSER x +info`. `pharos doctor --server c:1` prints all that is missing.
+            > On the server, as a user with the right to do so: `ACL SETUSER x +info`. `pharos doctor --server c:1` prints all that is missing.
             - info: the user `x` may not run INFO; run: ACL SETUSER x +info
         "#]],
     );
@@ -329,8 +329,8 @@ fn the_fix_of_a_failure_suits_its_reason_and_its_engine() {
         expect![[r#"
         info of c:1 cannot be read
         The server answers, but `info` fails: the server does not take INFO. Rules that need it are not judged, and their alerts stand still.
-        > The command has another name or is switched off, or what answers is a proxy.
-        > Remove the line `rename-command INFO` from redis.conf and restart the server, or put the address of the server itself in the place of the proxy's in `nodes`.
+        > The command has another name or is disabled, or a proxy answers.
+        > Remove the line `rename-command INFO` from redis.conf and restart the server, or replace the proxy's address in `nodes` by the server's own.
     "#]],
     );
     check_cure(
@@ -339,14 +339,14 @@ fn the_fix_of_a_failure_suits_its_reason_and_its_engine() {
         tables of d:1 cannot be read
         The server answers, but `tables` fails: the role has reached its own CONNECTION LIMIT. Rules that need it are not judged, and their alerts stand still.
         > A limit of connections leaves no room for the second session that Pharos needs.
-        > Raise the limit that the detail names, or end sessions that count towards it. `pharos doctor --server d:1` asks the server itself, and says why and what mends it.
+        > Raise the limit that the detail names, or end sessions that count towards it. `pharos doctor --server d:1` queries the server itself, and prints the reason and the fix.
     "#]],
     );
     check_cure(
         "| d:1 | postgres | true | wal | privilege | permission denied | - |",
         expect![[r#"
             the role of Pharos may not read all of d:1
-            1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news. wal: permission denied.
+            1 part is not read because a right is missing. Rules that need them are not judged, and their alerts stand still: no new alert does not mean that all is well. wal: permission denied.
             > A right was taken from the role, or was never granted.
             > On the primary, as superuser: grant what the evidence names. `pharos doctor --server d:1` prints all that is missing.
             - wal: permission denied
@@ -390,7 +390,7 @@ fn a_password_that_cannot_be_read_is_the_agents_trouble() {
         facts,
         expect![[r#"
         servers are not watched: a password or certificate cannot be read
-        For 2 sessions since the previous look the agent could not read or use a password, a certificate or a key of its own, so the servers were not asked. They are not said to be down, and their alerts stand still.
+        For 2 sessions since the previous collection the agent could not read or use a password, a certificate or a key of its own, so the servers were not queried. They are not reported as down, and their alerts stand still.
         > A file was moved, its permissions changed, it is on a disk that hangs, or a variable of the environment is not set.
         > The log names the server and the file. `pharos check --config ...`, run as the agent's user, reads all of them.
     "#]],
@@ -414,7 +414,7 @@ fn a_refusal_by_the_agents_own_system_is_an_alert_about_the_agent() {
         facts,
         expect![[r#"
             servers are not watched: no connections
-            The agent's own operating system refused it 2 connections since the previous look. Nothing is known of the servers that the agent wanted to ask. They are not said to be down, and their alerts stand still.
+            The agent's own operating system refused it 2 connections since the previous collection. The state of the servers that the agent wanted to query is unknown. They are not reported as down, and their alerts stand still.
             > The limit of open files is reached, or memory or local ports are used up.
             > The log says which. For open files raise the limit of the agent's process: `LimitNOFILE=` in its systemd unit, or `ulimit -n`.
         "#]],

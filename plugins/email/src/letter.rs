@@ -151,15 +151,15 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
 /// A sentence for facts that the state cannot express. None if the state is enough.
 fn note(alert: &Alert) -> Option<String> {
     let note = match (alert.reason, alert.ended_because.as_deref()) {
-        (Reason::Test, _) => "Somebody asked whether messages arrive here. They do.".to_owned(),
-        (Reason::Summary, None) => "It fired and ended before you could be told.".to_owned(),
-        (Reason::Flapping, _) => "It comes and goes. Nothing more is said of it until it is calm.".to_owned(),
-        (_, Some("gone")) => "What it was about is not there any more.".to_owned(),
-        (_, Some("rule-removed")) => "Its rule was removed. Nobody saw that it is fine.".to_owned(),
-        (_, Some("plugin-removed")) => "Its plugin was removed. Nobody saw that it is fine.".to_owned(),
-        (_, Some("subject-removed")) => "The server is not watched any more. Nobody saw that it is fine.".to_owned(),
+        (Reason::Test, _) => "This message tests the delivery. It arrived.".to_owned(),
+        (Reason::Summary, None) => "It fired and ended before a message could be sent.".to_owned(),
+        (Reason::Flapping, _) => "It comes and goes. No more messages about it until it is stable.".to_owned(),
+        (_, Some("gone")) => "The object of this alert no longer exists.".to_owned(),
+        (_, Some("rule-removed")) => "Its rule was removed. No check found that the problem is over.".to_owned(),
+        (_, Some("plugin-removed")) => "Its plugin was removed. No check found that the problem is over.".to_owned(),
+        (_, Some("subject-removed")) => "The server is no longer monitored. No check found that the problem is over.".to_owned(),
         (_, Some(other)) => format!("It ended because of this: {other}."),
-        _ if alert.ended_at_ms.is_some() => "What follows was true while it lasted.".to_owned(),
+        _ if alert.ended_at_ms.is_some() => "The text below describes the time before it ended.".to_owned(),
         _ => return None,
     };
     Some(note)

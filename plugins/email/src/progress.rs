@@ -58,7 +58,7 @@ impl Progress {
             if attempt < patience(&email) {
                 self.waiting.insert(email, why);
             } else {
-                self.refused.insert(email.clone(), format!("put off {attempt} times, at last by: {why}"));
+                self.refused.insert(email.clone(), format!("deferred {attempt} times, last answer: {why}"));
                 self.slow.push(email);
             }
         }
@@ -103,7 +103,10 @@ pub fn load(message: &str) -> Progress {
         Ok(Some(bytes)) => serde_json::from_slice(&bytes).unwrap_or_default(),
         Ok(None) => Progress::default(),
         Err(err) => {
-            log::warn("cannot recall who has a mail already; all are asked", &[("message", &message), ("error", &format!("{err:?}"))]);
+            log::warn(
+                "cannot load the progress of a mail; it goes to all recipients",
+                &[("message", &message), ("error", &format!("{err:?}"))],
+            );
             Progress::default()
         }
     }
@@ -127,7 +130,7 @@ pub fn store(message: &str, known: &Progress, progress: &Progress, outcome: &Out
     let slow = progress.slow.iter().map(|email| state::put(&slow_key(email), b"", Some(SLOW_SECONDS)));
     for err in slow.chain([stored]).filter_map(Result::err) {
         log::warn(
-            "cannot keep who has a mail already; a repetition may reach them twice",
+            "cannot store the progress of a mail; recipients may get it twice",
             &[("message", &message), ("error", &format!("{err:?}"))],
         );
     }

@@ -29,7 +29,7 @@ impl Settings {
             return refuse("settings.relay: name a relay, as in [relay.NAME]".to_owned());
         }
         if self.to.is_empty() {
-            return refuse("settings.to: a mail needs somebody to go to, as in to = [\"dba@example.com\"]".to_owned());
+            return refuse("settings.to: a mail needs a recipient, as in to = [\"dba@example.com\"]".to_owned());
         }
         let mut seen = BTreeSet::new();
         for (index, recipient) in self.to.iter().enumerate() {

@@ -7,7 +7,7 @@ const TITLE_CHARS_MAX: usize = 120;
 
 /// The subject line: `[FIRING 2] critical: disk full in 3 h (db1:5432) and 1 more`.
 pub fn line(message: &Message) -> String {
-    let Some(first) = worst(&message.alerts) else { return format!("[{}] nothing to tell", message.receiver) };
+    let Some(first) = worst(&message.alerts) else { return format!("[{}] no alerts", message.receiver) };
     let tag = tag(&message.alerts);
     let title = shortened(&first.title);
     let severity = match first.reason {

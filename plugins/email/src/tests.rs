@@ -76,10 +76,7 @@ fn check_refused(json: &str, expected: Expect) {
 #[test]
 fn mistakes_name_their_correction() {
     check_refused("{}", expect!["settings: missing field `relay`"]);
-    check_refused(
-        r#"{"relay":"office","to":[]}"#,
-        expect![[r#"settings.to: a mail needs somebody to go to, as in to = ["dba@example.com"]"#]],
-    );
+    check_refused(r#"{"relay":"office","to":[]}"#, expect![[r#"settings.to: a mail needs a recipient, as in to = ["dba@example.com"]"#]]);
     check_refused(
         r#"{"relay":"office","to":["dba@example.com","dba"]}"#,
         expect![[r#"settings.to[1]: `dba` is no address like "dba@example.com" or "Night Shift <night@example.com>""#]],
@@ -167,7 +164,7 @@ fn the_text_has_all_facts() {
 
         ------------------------------------------------------------------------
         Sent by the Pharos agent db-watch-1 to on-call
-        Look: https://pharos.example.com"#]]
+        Open: https://pharos.example.com"#]]
     .assert_eq(&text);
 }
 
@@ -175,11 +172,15 @@ fn the_text_has_all_facts() {
 fn an_end_without_a_fine_check_is_marked() {
     let over = message(vec![Alert { fix: None, ..resolved("slow") }]);
     let (text, html) = Letters::new().write(&over).expect("it renders");
-    assert!(text.contains("What follows was true while it lasted.") && html.contains("What follows was true while it lasted."), "{text}");
+    assert!(
+        text.contains("The text below describes the time before it ended.")
+            && html.contains("The text below describes the time before it ended."),
+        "{text}"
+    );
     let gone = Alert { ended_because: Some("subject-removed".to_owned()), cause: None, fix: None, runbook: None, ..resolved("slow") };
     let (text, html) = Letters::new().write(&message(vec![gone])).expect("it renders");
     for said in [&text, &html] {
-        assert!(said.contains("The server is not watched any more. Nobody saw that it is fine."), "{said}");
+        assert!(said.contains("The server is no longer monitored. No check found that the problem is over."), "{said}");
         assert!(said.contains("2023-11-14 22:25:20 UTC (12 min)"), "{said}");
     }
 }
@@ -309,7 +310,7 @@ fn a_recipient_that_defers_too_often_does_not_delay_the_others() {
         expect![[r#"
         Outcome::Ambiguous("2 of 3 have it; not yet b@x.org: 450 busy")
         Outcome::Ambiguous("2 of 3 have it; not yet b@x.org: 450 busy")
-        Outcome::Partial([(1, "b@x.org: put off 3 times, at last by: 450 busy")])
+        Outcome::Partial([(1, "b@x.org: deferred 3 times, last answer: 450 busy")])
     "#]],
     );
     check(

@@ -40,7 +40,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "not-accepting-connections",
-        summary: "open sessions go on, but new ones are refused",
+        summary: "open sessions still work, but new sessions are refused",
         category: "availability",
         scope: Scope::Each,
         labels: &[],
@@ -117,15 +117,15 @@ fn server_down(case: &Case) -> Explanation {
     let role = case.snapshot.table("last_role").and_then(|table| table.text("role", 0));
     let (who, was) = match role.as_deref() {
         Some("primary") => {
-            ("the primary", " It was the primary when it answered last: nobody can write unless another server was promoted since.")
+            ("the primary", " It was the primary at its last answer: no client can write unless another server was promoted since.")
         }
-        Some("standby") => ("a standby", " It was a standby when it answered last."),
+        Some("standby") => ("a standby", " It was a standby at its last answer."),
         _ => ("server", ""),
     };
     Explanation {
         title: format!("{who} does not answer"),
         detail: format!("The last collection could not reach the server: {why}.{was}"),
-        cause: "The process is gone, the host or the network is, or the monitoring role can no longer log in.".to_owned(),
+        cause: "The server process has stopped, the host or the network is down, or the monitoring role can no longer log in.".to_owned(),
         fix: "On the host: `pg_isready`, then `systemctl status postgresql` and the end of the server's log. If only Pharos is \
               refused, check pg_hba.conf and the role's password."
             .to_owned(),
@@ -134,10 +134,11 @@ fn server_down(case: &Case) -> Explanation {
 }
 
 /// The fix that frees connections at once.
-const FREE_CONNECTIONS: &str = "See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, \
-    state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. \
-    End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM \
-    pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '1 min'; COMMIT;`.";
+const FREE_CONNECTIONS: &str = "See which clients hold them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, \
+                                application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, \
+                                2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End the idle sessions of one application: `BEGIN; SET LOCAL \
+                                search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND \
+                                application_name = '<name>' AND state_change < now() - interval '1 min'; COMMIT;`.";
 
 /// The refusal of a new session: its reason, and the clients that it concerns.
 struct Refusal {
@@ -225,31 +226,31 @@ impl Refusal {
     fn cause(&self) -> String {
         let cause = match self.reason.as_str() {
             _ if self.is_own_limit() && self.is_shared() => {
-                "The role that Pharos and others use has reached its own CONNECTION LIMIT. Other roles are let in."
+                "The role of Pharos, which other clients also use, has reached its own CONNECTION LIMIT. Other roles can connect."
             }
             _ if self.is_own_limit() => {
-                "The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in."
+                "The role that Pharos uses has reached its own CONNECTION LIMIT. Other clients of the server can connect."
             }
-            FULL => "All connections of the server that ordinary roles may have are taken.",
-            "datname-limit" => "All connections are taken that the CONNECTION LIMIT of the database in the URL of Pharos allows.",
-            "starting" => "The server is starting or recovers.",
-            "stopping" => "The server is shutting down, and waits for the sessions that are left.",
-            "authentication" | "password" => "The server does not take the role of Pharos with the password that Pharos has.",
+            FULL => "All connections that the server allows to ordinary roles are in use.",
+            "datname-limit" => "The database in the URL of Pharos has reached its CONNECTION LIMIT.",
+            "starting" => "The server is starting or recovering.",
+            "stopping" => "The server is shutting down and waits for the remaining sessions.",
+            "authentication" | "password" => "The server does not accept the role of Pharos with its password.",
             "authentication-method" => {
-                "pg_hba.conf names a method for the role of Pharos that does not let it in: a certificate, a ticket, or another service."
+                "pg_hba.conf names a login method that refuses the role of Pharos: a certificate, a ticket, or another service."
             }
-            "pg-hba" => "pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it or wants a certificate.",
+            "pg-hba" => "pg_hba.conf has no line that admits the role of Pharos, or a line that rejects it or requires a certificate.",
             "privilege" => "The role of Pharos may no longer connect to the database in its URL.",
-            "datname" | "datname-invalid" => "The database in the URL of Pharos takes no sessions, or is gone.",
-            "tls" => "The encrypted session could not be begun: the certificate, or what Pharos asks of it, has changed.",
-            "setting" => "A setting that is preset for the sessions of Pharos is one that the server does not take.",
-            "encoding" => "A text that the session begins with is not in the encoding that the server says.",
+            "datname" | "datname-invalid" => "The database in the URL of Pharos accepts no sessions, or no longer exists.",
+            "tls" => "The encrypted session could not start: the certificate, or what Pharos requires of it, has changed.",
+            "setting" => "The server does not accept a setting that is preset for the sessions of Pharos.",
+            "encoding" => "A text at the start of the session is not in the encoding that the server declares.",
             "cleartext-password" => "The server asks for the password in clear text, which Pharos does not send.",
             "pooler" => "A connection pooler answers at the address of the server.",
-            "too-much" | "protocol" => "What answers at the address of the server does not speak as PostgreSQL does.",
+            "too-much" | "protocol" => "The program at the address of the server does not speak the protocol of PostgreSQL.",
             "unsupported" => "The server does not offer what a session of Pharos needs.",
-            "" | "unreachable" | "timeout" => "The server does not answer new sessions: it hangs, or its host or the network does.",
-            _ => "The server refuses the session; the detail has its own words.",
+            "" | "unreachable" | "timeout" => "The server does not answer new sessions: the server, its host or the network hangs.",
+            _ => "The server refuses the session; the detail has its error message.",
         };
         match self.quiet_seconds {
             Some(seconds) if self.may_concern_all() && self.is_quiet() => {
@@ -269,33 +270,35 @@ impl Refusal {
                     "{FREE_CONNECTIONS} Make the largest pool smaller, then put a pool between the application and the server."
                 );
             }
-            "starting" => "Wait for it: the server's log says how far the recovery is.",
-            "stopping" => "If nobody stopped it on purpose, ask who did; it is down once the last session has left.",
+            "starting" => "Wait: the server's log shows how far the recovery is.",
+            "stopping" => "If the shutdown was not planned, find out who started it. The server stops once the last session has ended.",
             "authentication" | "password" => {
-                "Give Pharos the password that holds: `password_file` or `password_env`, which is read anew for each session. The role must \
+                "Give Pharos the current password: `password_file` or `password_env`, which is read again for each session. The role must \
                  exist and have LOGIN."
             }
             "authentication-method" => {
-                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the \
-                 first line that fits counts. If its method is ldap, pam or radius, `password_file` must hold the password of that service. \
-                 Pharos has no certificate and no ticket: before a line with cert, gss, sspi, ident or peer put one with scram-sha-256 for the \
-                 role of Pharos, then `SELECT pg_catalog.pg_reload_conf();`."
+                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first \
+                 matching line counts. If its method is ldap, pam or radius, `password_file` must hold the password of that service. \
+                 Pharos has no certificate and no ticket: before a line with cert, gss, sspi, ident or peer put a line with scram-sha-256 \
+                 for the role of Pharos, then `SELECT pg_catalog.pg_reload_conf();`."
             }
             "pg-hba" => {
-                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the \
-                 first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`."
+                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first \
+                 matching line counts. Put a line for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`."
             }
-            "privilege" => "As superuser: `GRANT CONNECT ON DATABASE` to the role of Pharos; `pharos doctor` writes the statement.",
+            "privilege" => "As superuser: `GRANT CONNECT ON DATABASE` to the role of Pharos; `pharos doctor` prints the statement.",
             "datname" | "datname-invalid" => {
-                "Name a database that takes sessions in the URL of Pharos, or `ALTER DATABASE ... ALLOW_CONNECTIONS true`."
+                "Name a database that accepts sessions in the URL of Pharos, or `ALTER DATABASE ... ALLOW_CONNECTIONS true`."
             }
-            "cleartext-password" => "Have pg_hba.conf ask for `scram-sha-256`, or set `tls.mode` so that the session is encrypted.",
-            "pooler" | "too-much" | "protocol" => "Let the URL of Pharos lead to the server itself, and look at what answers there.",
+            "cleartext-password" => "Set the method in pg_hba.conf to `scram-sha-256`, or set `tls.mode` so that the session is encrypted.",
+            "pooler" | "too-much" | "protocol" => {
+                "Set the URL of Pharos to the address of the server itself, and check which program answers there."
+            }
             "unsupported" => "Pharos supports PostgreSQL 14 and newer.",
             "tls" => "See `tls.mode` and `tls.ca` of the database in the config, and the certificate that the server has now.",
             "setting" => {
-                "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_db_role_setting; COMMIT;` has what is preset by `ALTER ROLE \
-                 ... SET` and `ALTER DATABASE ... SET`."
+                "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_db_role_setting; COMMIT;` shows the settings that are preset \
+                 by `ALTER ROLE ... SET` and `ALTER DATABASE ... SET`."
             }
             _ => "On the host: `pg_isready`, then `systemctl status postgresql` and the end of the server's log.",
         };
@@ -314,7 +317,7 @@ fn not_accepting(case: &Case) -> Explanation {
     let used = case.related(CONNECTIONS_USED).map(|used| {
         let is_all = refusal.reason == FULL && !refusal.is_own_limit();
         let share = text::percent(used);
-        evidence("connections used", if is_all { format!("all, {share} of them by others than Pharos") } else { share })
+        evidence("connections used", if is_all { format!("all, {share} of them by other clients than Pharos") } else { share })
     });
     let is_of_pharos = refusal.may_concern_all() || refusal.severity_max() != Severity::Critical;
     let why = refusal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -332,7 +335,7 @@ fn connections_used(case: &Case) -> Explanation {
     Explanation {
         title: format!("{} of connections are used", text::percent(case.value)),
         detail: format!(
-            "Client backends, those of Pharos not counted, hold {}{of_max} connections open to ordinary roles. When none is left, every \
+            "Client backends, without those of Pharos, hold {}{of_max} connections that ordinary roles may have. When none is left, every \
              new session fails.",
             text::percent(case.value)
         ),
@@ -341,8 +344,8 @@ fn connections_used(case: &Case) -> Explanation {
             .to_owned(),
         fix: format!(
             "{FREE_CONNECTIONS} Make the pools smaller, or put a pooler such as PgBouncer in front. `ALTER SYSTEM SET idle_session_timeout \
-             = '30min'; SELECT pg_catalog.pg_reload_conf();` ends what is forgotten from then on: not the sessions that are idle already. \
-             Raise max_connections last: it needs a restart and memory."
+             = '30min'; SELECT pg_catalog.pg_reload_conf();` ends forgotten sessions from then on, but not the sessions that are idle \
+             already. Raise max_connections last: it needs a restart and memory."
         ),
         evidence: top(case.snapshot, CONNECTIONS, Reading::Value, 5, text::count),
     }
@@ -355,11 +358,11 @@ fn idle_in_transaction(case: &Case) -> Explanation {
     Explanation {
         title: format!("session idle in transaction for {age}"),
         detail: format!(
-            "The longest idle transaction has done nothing for {age}. It keeps its locks, and if it holds a \
-             snapshot, vacuum cannot remove what that may still see.{who}"
+            "The longest idle transaction has done nothing for {age}. It keeps its locks, and if it holds a snapshot, vacuum cannot remove \
+             rows that the snapshot may still see.{who}"
         ),
-        cause: "The application began a transaction and waits for something else: a call to another service, a person, or a \
-                connection that was never given back to its pool."
+        cause: "The application began a transaction and waits for something else: a call to another service, a person, or a connection \
+                that was never returned to its pool."
             .to_owned(),
         fix: match &session {
             Some(session) => format!("End it: `{}`. {}", session.terminate(), session.bound("idle_in_transaction_session_timeout", "5min")),
@@ -376,15 +379,17 @@ fn idle_in_transaction(case: &Case) -> Explanation {
 fn long_transaction(case: &Case) -> Explanation {
     let age = text::duration(case.value);
     let session = Session::longest(case.snapshot, "transaction_seconds", |_| true);
-    let who = session.as_ref().map(|session| format!(" It is that of {}.", session.name())).unwrap_or_default();
+    let who = session.as_ref().map(|session| format!(" It belongs to {}.", session.name())).unwrap_or_default();
     const SPREAD: &str = "Run reports on a standby, and split batches.";
     Explanation {
         title: format!("transaction open for {age}"),
-        detail: format!("The oldest transaction of a client has been open for {age}, and vacuum cannot remove what it may still see.{who}"),
+        detail: format!(
+            "The oldest transaction of a client has been open for {age}, and vacuum cannot remove rows that it may still see.{who}"
+        ),
         cause: "A report or export in one statement, a batch in one transaction, or a session that forgot to commit.".to_owned(),
         fix: match &session {
             Some(session) if session.is_idle_in_transaction() => format!(
-                "It does nothing, so end it: `{}`. {}",
+                "The session is idle, so end it: `{}`. {}",
                 session.terminate(),
                 session.bound("idle_in_transaction_session_timeout", "5min")
             ),
@@ -394,7 +399,7 @@ fn long_transaction(case: &Case) -> Explanation {
             None => format!(
                 "Find it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, application_name, state, xact_start FROM \
                  pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start; COMMIT;`, and end it with `SELECT \
-                 pg_catalog.pg_terminate_backend(<pid>);`. {SPREAD} Bound the next one: `ALTER ROLE <role> SET statement_timeout = \
+                 pg_catalog.pg_terminate_backend(<pid>);`. {SPREAD} To prevent a repetition: `ALTER ROLE <role> SET statement_timeout = \
                  '10min';`."
             ),
         },
@@ -455,7 +460,7 @@ impl Session {
 
     fn bound(&self, setting: &str, value: &str) -> String {
         let role = self.user.as_deref().map_or_else(|| "<role>".to_owned(), sql::identifier);
-        format!("Bound the next one: `ALTER ROLE {role} SET {setting} = '{value}';`.")
+        format!("To prevent a repetition: `ALTER ROLE {role} SET {setting} = '{value}';`.")
     }
 }
 

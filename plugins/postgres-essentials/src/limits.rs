@@ -15,7 +15,7 @@ const ENCRYPTED: &str = "pharos_postgres_sessions_encrypted";
 pub const CHECKS: &[Check] = &[
     Check {
         id: "role-connections-used",
-        summary: "a role has few connections left of its own limit",
+        summary: "a role has nearly reached its connection limit",
         category: "connections",
         scope: Scope::Each,
         labels: &["user"],
@@ -41,7 +41,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "datname-connections-used",
-        summary: "a database has few connections left of its own limit",
+        summary: "a database has nearly reached its connection limit",
         category: "connections",
         scope: Scope::Each,
         labels: &["datname"],
@@ -85,15 +85,16 @@ fn own_role_limited(case: &Case) -> Explanation {
     let own = OwnRole::from_snapshot(case.snapshot);
     let fix = more_sessions(own.as_ref());
     let is_shared = own.as_ref().is_some_and(OwnRole::is_shared);
-    let others = if is_shared { "Others use the role as well, and may be refused." } else { "Other roles are not concerned." };
+    let others = if is_shared { "Other clients use the role as well, and may be refused." } else { "Other roles are not affected." };
     Explanation {
         title: format!("role {user}, which Pharos uses, has too few sessions"),
         detail: format!(
-            "Role {user} may have {} at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the \
-             server accepts sessions. Without the second, databases are not watched. {others}",
+            "Role {user} may have {} at once. Pharos uses two: one that stays open, and one that visits each database and tests whether \
+             the server accepts sessions. Without the second session, databases are not monitored. {others}",
             text::counted(case.value, "session", "sessions")
         ),
-        cause: if is_shared { "Others use the role of Pharos as well." } else { "The role has a CONNECTION LIMIT below two." }.to_owned(),
+        cause: if is_shared { "Other clients use the role of Pharos as well." } else { "The role has a CONNECTION LIMIT below two." }
+            .to_owned(),
         fix: if is_shared { format!("Give Pharos a role of its own, or: `{fix}`.") } else { format!("On the primary: `{fix}`.") },
         evidence: own.map(|own| evidence("sessions of the role", text::count(own.sessions))).into_iter().collect(),
     }
@@ -110,7 +111,9 @@ fn role_connections_used(case: &Case) -> Explanation {
     let limit = case.related_series(ROLE_LIMIT);
     Explanation {
         title: format!("role {user} uses {used} of its connections"),
-        detail: format!("{used} of the connections that role {user} may have are open. Beyond its limit every new session of it fails."),
+        detail: format!(
+            "{used} of the connections that role {user} may have are open. Beyond the limit, every new session of the role fails."
+        ),
         cause: "More instances of the application, or larger pools, than the limit was set for.".to_owned(),
         fix: format!(
             "Make the pools of {user} smaller, or raise its limit: `ALTER ROLE {} CONNECTION LIMIT {};`.",

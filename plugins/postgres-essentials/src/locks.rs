@@ -110,9 +110,9 @@ fn lock_pile_up(case: &Case) -> Explanation {
     let roots = roots(case.snapshot);
     Explanation {
         title: format!("{waiters} for locks"),
-        detail: format!("{waiters} for locks held or queued for by others.{}{}", depth.unwrap_or_default(), sentence(&roots)),
-        cause: "A lock that everyone needs is held or queued for: most often a schema change (`ALTER TABLE`, `CREATE INDEX` without \
-                `CONCURRENTLY`) or one row that every transaction updates."
+        detail: format!("{waiters} for locks that other sessions hold or wait for.{}{}", depth.unwrap_or_default(), sentence(&roots)),
+        cause: "A session holds or waits for a lock that many sessions need: most often a schema change (`ALTER TABLE`, `CREATE INDEX` \
+                without `CONCURRENTLY`) or one row that every transaction updates."
             .to_owned(),
         fix: fix(&roots),
         evidence: lines(&roots),
@@ -139,7 +139,7 @@ fn lock_table_filling(case: &Case) -> Explanation {
     Explanation {
         title: format!("{used} of the table of locks is used"),
         detail: format!(
-            "{used} of the room for locks is taken. When it is full, statements fail with `out of shared memory`, whoever runs them."
+            "{used} of the table of locks is used. When it is full, statements of any session fail with `out of shared memory`."
         ),
         cause:
             "Transactions that touch thousands of relations: a dump, a query over all partitions without a filter on their key, a schema \
@@ -147,7 +147,8 @@ fn lock_table_filling(case: &Case) -> Explanation {
                 .to_owned(),
         fix: format!(
             "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 \
-             DESC LIMIT 5; COMMIT;` names who takes it. More room needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = {};`.",
+             DESC LIMIT 5; COMMIT;` shows the sessions with most locks. A larger table needs a restart: `ALTER SYSTEM SET \
+             max_locks_per_transaction = {};`.",
             sql::raised(setting(case.snapshot, "max_locks_per_transaction"), 256.0)
         ),
         evidence: top(case.snapshot, LOCKS_HELD, Reading::Value, 3, text::count),
@@ -169,11 +170,11 @@ fn prepared_transaction_forgotten(case: &Case) -> Explanation {
     Explanation {
         title: format!("prepared transaction waits for {age}"),
         detail: format!(
-            "{name} has been prepared for {age}. Until somebody ends it, also over restarts, it keeps its locks, and vacuum cannot remove \
-             what it may still see."
+            "{name} has been prepared for {age}. Until it is ended, even over restarts, it keeps its locks, and vacuum cannot remove rows \
+             that it may still see."
         ),
-        cause: "The transaction manager that prepared it is gone or forgot it.".to_owned(),
-        fix: format!("Ask the transaction manager how it ended; if it knows nothing of it: {statement}."),
+        cause: "The transaction manager that prepared it no longer runs or has lost it.".to_owned(),
+        fix: format!("Ask the transaction manager how it ended; if it has no record of it: {statement}."),
         evidence: oldest
             .map(|prepared| evidence("prepared transaction", format!("{} by {} in {}", prepared.gid, prepared.user, prepared.datname)))
             .into_iter()
@@ -282,11 +283,11 @@ fn capital(text: &str) -> String {
 fn fix(roots: &[Root]) -> String {
     const NEXT_TIME: &str = "Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.";
     const STOP: &str = "cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT \
-                        pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing";
+                        pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, since a cancel has no effect there";
     let Some(root) = roots.first() else {
         return format!(
-            "Find who blocks: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query FROM \
-             pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0; COMMIT;`, then {STOP}. {NEXT_TIME}"
+            "Find the blocking sessions: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query \
+             FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0; COMMIT;`, then {STOP}. {NEXT_TIME}"
         );
     };
     let stop = match (&root.remedy, root.pid) {

@@ -45,7 +45,8 @@ fn server_restarted(case: &Case) -> Explanation {
     let cells = case.cells(RESTARTS);
     let number = |column: &str| cells.as_ref().and_then(|cells| cells.number(column)).filter(|number| *number >= 0.0);
     let ago = number("seconds_ago").map(|seconds| format!(" {} ago", text::duration(seconds))).unwrap_or_default();
-    let at = number("at").map(|at| format!(", at {} by its clock", civil_date::readable((at * 1_000.0) as u64))).unwrap_or_default();
+    let at =
+        number("at").map(|at| format!(", at {} by the server's clock", civil_date::readable((at * 1_000.0) as u64))).unwrap_or_default();
     let others = if case.value > 1.0 {
         format!(" It was one of {} in 15 minutes.", text::counted(case.value, "restart", "restarts"))
     } else {
@@ -63,10 +64,10 @@ fn server_restarted(case: &Case) -> Explanation {
 
 /// The texts for a kind of restart: the beginning of the detail, and an explanation without numbers.
 fn texts(kind: &str) -> (&'static str, Explanation) {
-    const LOG: &str = "The server's log at that time says why: `SELECT pg_catalog.pg_current_logfile();` has its file where the server writes \
-                       its own, else the service manager has it, as `journalctl -u 'postgresql*'`.";
+    const LOG: &str = "The server's log at that time has the reason: `SELECT pg_catalog.pg_current_logfile();` returns the log file if the \
+                       server writes its own. Otherwise read the log of the service manager: `journalctl -u 'postgresql*'`.";
     const KERNEL: &str =
-        "`journalctl -k | grep -i -E 'out of memory|oom|segfault'`, or `dmesg -T`, on the host says whether the kernel killed it";
+        "`journalctl -k | grep -i -E 'out of memory|oom|segfault'`, or `dmesg -T`, on the host shows whether the kernel killed it";
     let explanation = |title: &str, cause: &str, fix: String| Explanation {
         title: title.to_owned(),
         cause: cause.to_owned(),
@@ -78,22 +79,22 @@ fn texts(kind: &str) -> (&'static str, Explanation) {
             "A process of the server crashed, and the server ended all sessions and recovered",
             explanation(
                 "a process of the server crashed",
-                "The kernel killed the process for want of memory (signal 9), a person did, or PostgreSQL or an extension has a fault (signal \
-                 6 or 11).",
+                "The kernel killed the process because memory ran out (signal 9), a person killed it, or PostgreSQL or an extension has a \
+                 fault (signal 6 or 11).",
                 format!(
-                    "{LOG} `was terminated by signal` has the process and the signal, `Failed process was running` its statement. {KERNEL}: \
-                     then set `work_mem` and the number of sessions lower, or give the host more memory."
+                    "{LOG} The line `was terminated by signal` has the process and the signal, the line `Failed process was running` its \
+                     statement. {KERNEL}: then set `work_mem` and the number of sessions lower, or give the host more memory."
                 ),
             ),
         ),
         "unclean" => (
-            "The server started without the statistics of the run before, as after a crash,",
+            "The server started without the statistics of the previous run, as after a crash,",
             explanation(
                 "the server started after an unclean end",
                 "The host or the container went down, the server was killed or stopped with `immediate`, or it was restored from a backup.",
                 format!(
-                    "{LOG} `database system was interrupted` there, and the end of the run before, tell a crash. {KERNEL}. Autovacuum has lost \
-                     what it knew of dead rows: `ANALYZE;` in each database."
+                    "{LOG} The line `database system was interrupted` there, and the end of the previous run's log, show a crash. \
+                     {KERNEL}. Autovacuum has lost its counts of dead rows: run `ANALYZE;` in each database."
                 ),
             ),
         ),

@@ -32,7 +32,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "full-page-writes-off",
-        summary: "a crash may tear pages",
+        summary: "a crash may leave half-written pages",
         category: "storage",
         scope: Scope::Primary,
         labels: &[],
@@ -45,7 +45,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "autovacuum-off",
-        summary: "nobody vacuums",
+        summary: "autovacuum is off on the server",
         category: "maintenance",
         scope: Scope::Primary,
         labels: &[],
@@ -58,7 +58,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "track-counts-off",
-        summary: "autovacuum does not learn what there is to do",
+        summary: "changed rows are not counted, so autovacuum finds no work",
         category: "maintenance",
         scope: Scope::Primary,
         labels: &[],
@@ -84,7 +84,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "settings-changed",
-        summary: "settings are no longer what they were",
+        summary: "settings have changed",
         category: "settings",
         scope: Scope::Each,
         labels: &[],
@@ -97,7 +97,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "extensions-outdated",
-        summary: "extensions are older than their files",
+        summary: "extensions are older than the installed files",
         category: "settings",
         scope: Scope::Shared,
         labels: &["datname"],
@@ -128,9 +128,9 @@ fn outdated(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 fn fsync_off(_: &Case) -> Explanation {
     Explanation {
         title: "fsync is off".to_owned(),
-        detail: "PostgreSQL does not wait until what it writes is on disk. After a crash of the host the cluster may not start again."
+        detail: "PostgreSQL does not wait until its writes are on disk. After a crash of the host the cluster may not start again."
             .to_owned(),
-        cause: "Somebody wanted a load to be fast and did not turn it on again.".to_owned(),
+        cause: "It was turned off to load data fast, and not turned on again.".to_owned(),
         fix: "`ALTER SYSTEM SET fsync = on; SELECT pg_catalog.pg_reload_conf();`, then `CHECKPOINT;`.".to_owned(),
         evidence: Vec::new(),
     }
@@ -139,8 +139,8 @@ fn fsync_off(_: &Case) -> Explanation {
 fn full_page_writes_off(_: &Case) -> Explanation {
     Explanation {
         title: "full_page_writes is off".to_owned(),
-        detail: "Pages of which a crash wrote only a half cannot be mended from WAL.".to_owned(),
-        cause: "Somebody wanted less WAL. It is safe only where the file system writes pages as a whole, as ZFS does.".to_owned(),
+        detail: "Pages that a crash leaves half-written cannot be repaired from WAL.".to_owned(),
+        cause: "It was turned off to write less WAL. That is safe only if the file system writes pages as a whole, as ZFS does.".to_owned(),
         fix: "`ALTER SYSTEM SET full_page_writes = on; SELECT pg_catalog.pg_reload_conf();`. For less WAL: `ALTER SYSTEM SET \
               wal_compression = on;` and a larger max_wal_size."
             .to_owned(),
@@ -151,11 +151,11 @@ fn full_page_writes_off(_: &Case) -> Explanation {
 fn autovacuum_off(_: &Case) -> Explanation {
     Explanation {
         title: "autovacuum is off".to_owned(),
-        detail: "Dead rows are not cleaned up and statistics are not renewed, so tables bloat and plans go wrong. Only where transaction \
-                 ids run out it is started all the same."
+        detail: "Dead rows are not cleaned up and statistics are not renewed, so tables bloat and plans go wrong. PostgreSQL starts it \
+                 only where transaction ids run out."
             .to_owned(),
-        cause: "Somebody stopped it for a load or during an incident and did not start it again.".to_owned(),
-        fix: "`ALTER SYSTEM SET autovacuum = on; SELECT pg_catalog.pg_reload_conf();`. If it is in the way, slow it down instead: \
+        cause: "It was turned off for a load of data or during an incident, and not turned on again.".to_owned(),
+        fix: "`ALTER SYSTEM SET autovacuum = on; SELECT pg_catalog.pg_reload_conf();`. If it disturbs other work, slow it down instead: \
               autovacuum_vacuum_cost_delay."
             .to_owned(),
         evidence: Vec::new(),
@@ -165,8 +165,8 @@ fn autovacuum_off(_: &Case) -> Explanation {
 fn track_counts_off(_: &Case) -> Explanation {
     Explanation {
         title: "track_counts is off".to_owned(),
-        detail: "Tables are not counted, so autovacuum sees nothing to do anywhere.".to_owned(),
-        cause: "Somebody wanted to spare the cost of counting, which is small.".to_owned(),
+        detail: "Changed rows are not counted, so autovacuum finds no work in any table.".to_owned(),
+        cause: "It was turned off to save the cost of counting, which is small.".to_owned(),
         fix: "`ALTER SYSTEM SET track_counts = on; SELECT pg_catalog.pg_reload_conf();`.".to_owned(),
         evidence: Vec::new(),
     }
@@ -176,10 +176,10 @@ fn pending_restart(case: &Case) -> Explanation {
     let settings = text::counted(case.value, "setting waits", "settings wait");
     Explanation {
         title: format!("{settings} for a restart"),
-        detail: format!("{settings} for a restart of the server: what is in the files is not what is in force."),
-        cause: "A setting that only a start reads was changed.".to_owned(),
+        detail: format!("{settings} for a restart of the server: the values in the files are not yet in force."),
+        cause: "A setting that the server reads only at its start was changed.".to_owned(),
         fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting FROM pg_settings WHERE pending_restart; COMMIT;`, then \
-              restart at a quiet hour, or take the change back."
+              restart at a quiet hour, or undo the change."
             .to_owned(),
         evidence: pending(case.snapshot),
     }
@@ -203,10 +203,11 @@ fn settings_changed(case: &Case) -> Explanation {
         title,
         detail: format!("Since the previous collection {settings} another value."),
         cause: "`ALTER SYSTEM` or an edit of postgresql.conf, then a reload or a restart.".to_owned(),
-        fix: "If nobody meant it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM \
-              pg_settings WHERE source = 'configuration file' ORDER BY name; COMMIT;` tells where each value comes from; `ALTER SYSTEM \
-              RESET` takes one back."
-            .to_owned(),
+        fix:
+            "If the change was not planned: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM \
+             pg_settings WHERE source = 'configuration file' ORDER BY name; COMMIT;` shows where each value comes from; `ALTER SYSTEM \
+             RESET` removes a value that `ALTER SYSTEM` set."
+                .to_owned(),
         evidence: changes,
     }
 }
@@ -233,7 +234,7 @@ fn extensions_outdated(case: &Case) -> Explanation {
     Explanation {
         title: format!("{extensions} of {datname} can be updated"),
         detail: format!("The server has newer files of {extensions} than {datname} uses, so its functions and views are the old ones."),
-        cause: "Packages or the server were upgraded, which leaves every database as it was.".to_owned(),
+        cause: "Packages or the server were upgraded, which does not update the extensions in the databases.".to_owned(),
         fix: if statements.is_empty() {
             format!(
                 "In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, installed_version, default_version FROM \

@@ -32,7 +32,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "statement-evictions",
-        summary: "pg_stat_statements forgets statements",
+        summary: "pg_stat_statements drops statements",
         category: "performance",
         scope: Scope::Each,
         labels: &[],
@@ -75,9 +75,9 @@ fn statement_slow(case: &Case) -> Explanation {
                 disk."
             .to_owned(),
         fix: format!(
-            "Its text is in `GET /api/database/slow-queries` under this fingerprint. Logged in as {user}, and never as superuser, since the text \
-             is its author's and even EXPLAIN runs functions of it: `EXPLAIN (ANALYZE, BUFFERS)` of the text, `ANALYZE` of its tables; then index \
-             what it filters and joins by."
+            "Its text is in `GET /api/database/slow-queries` under this fingerprint. Log in as {user}, and never as superuser: its author \
+             wrote the text, and even EXPLAIN runs the functions in it. Run `EXPLAIN (ANALYZE, BUFFERS)` of the text and `ANALYZE` of its \
+             tables; then index the columns that it filters and joins by."
         ),
         evidence: p95.into_iter().collect(),
     }
@@ -87,7 +87,7 @@ fn statement_evictions(case: &Case) -> Explanation {
     let tracked = case.related(TRACKED).map(|count| evidence("statements tracked", text::count(count)));
     let max = case.related(TRACKED_MAX).map(|count| evidence("pg_stat_statements.max", text::count(count)));
     Explanation {
-        title: "pg_stat_statements forgets statements".to_owned(),
+        title: "pg_stat_statements drops statements".to_owned(),
         detail: format!(
             "It dropped its least used entries {} times in the last {}, so rates and sums of statements are too low.",
             text::count(case.value),

@@ -24,7 +24,7 @@ const CACHE_TRAFFIC_MIN: f64 = 5_000.0;
 pub const CHECKS: &[Check] = &[
     Check {
         id: "cache-hit-low",
-        summary: "many blocks are read from outside shared buffers, of 5,000 a second or more",
+        summary: "many blocks are read from outside shared buffers, judged from 5,000 blocks a second on",
         category: "performance",
         scope: Scope::Each,
         labels: &["datname"],
@@ -107,7 +107,7 @@ fn checksum_failures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason
                 None => all.push(Observation::new(vec![label("datname", datname)], counted)),
             },
             (datname, _) => {
-                let why = "the agent does not know yet what was counted before its start: its store has not answered".to_owned();
+                let why = "the count from before the start of the agent is not loaded yet: its store has not answered".to_owned();
                 let labels = datname.map(|datname| label("datname", datname)).into_iter().collect();
                 all.push(Observation::unknown(labels, SkipReason::PartFailed(why)));
             }
@@ -132,8 +132,8 @@ fn cache_hit_low(case: &Case) -> Explanation {
     Explanation {
         title: format!("cache hit ratio of {datname} is {ratio}"),
         detail: format!("Only {ratio} of the blocks that {datname} asked for were in shared buffers; the rest came from outside."),
-        cause: "The data in use is larger than shared_buffers, or statements scan whole tables for want of an index.".to_owned(),
-        fix: "First the scans: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT relname, seq_scan, seq_tup_read FROM \
+        cause: "The data in use is larger than shared_buffers, or statements scan whole tables because an index is missing.".to_owned(),
+        fix: "First find the scans: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT relname, seq_scan, seq_tup_read FROM \
               pg_stat_user_tables ORDER BY 3 DESC LIMIT 10; COMMIT;` and index what they filter by. Then `ALTER SYSTEM SET shared_buffers \
               = <more>;` towards a quarter of the memory, which needs a restart."
             .to_owned(),
@@ -146,15 +146,16 @@ fn checksum_failure(case: &Case) -> Explanation {
     let count = text::count(case.value);
     // The metric has the present count of the server, which is lower after lost statistics.
     let is_lost = case.related_series(CHECKSUM_FAILURES).is_none_or(|counted| counted < case.value);
-    let since = if is_lost { "before a crash took its statistics, which mends no page" } else { "since its statistics were reset" };
+    let since = if is_lost { "before a crash deleted its statistics, which repairs no page" } else { "since its statistics were reset" };
     Explanation {
         title: format!("data pages of {datname} are corrupt"),
         detail: format!("Checksum failures in {datname} {since}: {count}. What is on disk is not what was written."),
-        cause: "A failing disk, controller or memory, or storage that does not keep its word about fsync.".to_owned(),
-        fix: "Fail over to a standby whose disks are sound, keep the broken data directory, and restore what is lost from a backup. The \
-              server's log names file and block; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_stat_database; COMMIT;` the \
-              time of the last failure. After the repair, `SELECT pg_catalog.pg_stat_reset();` in the database ends this alert."
-            .to_owned(),
+        cause: "A failing disk, controller or memory, or storage that confirms an fsync before the data is on disk.".to_owned(),
+        fix:
+            "Fail over to a standby with healthy disks, keep the broken data directory, and restore lost data from a backup. The server's \
+             log names file and block; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_stat_database; COMMIT;` the time of \
+             the last failure. After the repair, `SELECT pg_catalog.pg_stat_reset();` in the database ends this alert."
+                .to_owned(),
         evidence: Vec::new(),
     }
 }
@@ -165,9 +166,9 @@ fn temp_file_spill(case: &Case) -> Explanation {
     Explanation {
         title: format!("{datname} spills {rate}/s to temporary files"),
         detail: format!("Sorts, hashes and the like in {datname} do not fit into work_mem and write {rate} a second to disk."),
-        cause: "work_mem is too small for what the statements sort or hash, or an index that would spare the sort is missing.".to_owned(),
-        fix: "Let the server name them: `ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_catalog.pg_reload_conf();`. Then raise it \
-              where it is needed, not for all: `ALTER ROLE <role> SET work_mem = '256MB';`."
+        cause: "work_mem is too small for what the statements sort or hash, or an index that would avoid the sort is missing.".to_owned(),
+        fix: "Let the server log the statements: `ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_catalog.pg_reload_conf();`. Then \
+              raise work_mem where it is needed, not for all roles: `ALTER ROLE <role> SET work_mem = '256MB';`."
             .to_owned(),
         evidence: top(case.snapshot, STATEMENT_TEMP_BLOCKS, Reading::Rate, 3, |rate| format!("{} blocks/s", text::count(rate))),
     }
@@ -179,9 +180,10 @@ fn temporary_files_large(case: &Case) -> Explanation {
         title: format!("temporary files take {size}"),
         detail: format!("Sorts, hashes and held cursors of running statements keep {size} on disk. When it is full, every writer fails."),
         cause: "A statement that joins or sorts far more rows than it was written for, or many of them at once.".to_owned(),
-        fix: "Find who waits for them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, wait_event, query_start FROM \
-              pg_stat_activity WHERE wait_event IN ('BuffileRead', 'BuffileWrite', 'BufFileRead', 'BufFileWrite'); COMMIT;` and bound \
-              what one session may take: `ALTER SYSTEM SET temp_file_limit = '<size>'; SELECT pg_catalog.pg_reload_conf();`."
+        fix: "Find the sessions that wait for them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, wait_event, \
+              query_start FROM pg_stat_activity WHERE wait_event IN ('BuffileRead', 'BuffileWrite', 'BufFileRead', 'BufFileWrite'); \
+              COMMIT;` and limit the files of each session: `ALTER SYSTEM SET temp_file_limit = '<size>'; SELECT \
+              pg_catalog.pg_reload_conf();`."
             .to_owned(),
         evidence: top(case.snapshot, TEMP_BYTES, Reading::Rate, 3, |rate| format!("{}/s", text::bytes(rate))),
     }
@@ -190,9 +192,9 @@ fn temporary_files_large(case: &Case) -> Explanation {
 fn checksums_off(_: &Case) -> Explanation {
     Explanation {
         title: "data pages have no checksums".to_owned(),
-        detail: "A page that the disk returns damaged is read as if it were sound, and the damage goes on into backups and standbys."
+        detail: "A page that the disk returns damaged is read as if it were correct, and the damage spreads to backups and standbys."
             .to_owned(),
-        cause: "The cluster was made by `initdb` before PostgreSQL 18, which left checksums off unless it was asked for them.".to_owned(),
+        cause: "The cluster was made by `initdb` before PostgreSQL 18, which left checksums off unless they were requested.".to_owned(),
         fix: "Stop the server cleanly, run `pg_checksums --enable --progress -D <data_directory>`, and start it again; standbys likewise, \
               each before it streams again."
             .to_owned(),

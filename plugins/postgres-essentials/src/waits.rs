@@ -52,8 +52,8 @@ fn wait_dominates(case: &Case) -> Explanation {
         detail: format!("On average {sessions} for {event} ({kind}), at least half of all the time that sessions are active."),
         cause: cause.to_owned(),
         fix: format!(
-            "{fix} Who waits: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, query_start, query FROM pg_stat_activity \
-             WHERE wait_event = '{event}'; COMMIT;`."
+            "{fix} The waiting sessions: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, query_start, query FROM \
+             pg_stat_activity WHERE wait_event = '{event}'; COMMIT;`."
         ),
         evidence: statements(case.snapshot, event),
     }
@@ -63,29 +63,27 @@ fn remedy(kind: &str, event: &str) -> (&'static str, &'static str) {
     match (kind, event) {
         ("IO", "WALSync" | "WalSync" | "WALWrite" | "WalWrite") | ("LWLock", "WALWrite") => (
             "Commits wait until the disk has their WAL.",
-            "Put more changes into one transaction, give pg_wal a faster disk, or, where the last moments may be lost, `ALTER ROLE <role> SET \
-             synchronous_commit = off;`.",
+            "Put more changes into one transaction, give pg_wal a faster disk, or, where the latest commits may be lost in a crash, `ALTER \
+             ROLE <role> SET synchronous_commit = off;`.",
         ),
         ("IO", "DataFileRead") => (
-            "Blocks come from outside shared buffers: the data in use is larger, or whole tables are read for want of an index.",
-            "Index what the statements below filter by, or raise shared_buffers.",
+            "Blocks come from outside shared buffers: the data in use is larger, or whole tables are read because an index is missing.",
+            "Index the columns that the statements below filter by, or raise shared_buffers.",
         ),
         ("IO", "BufFileRead" | "BufFileWrite" | "BuffileRead" | "BuffileWrite") => (
             "Sorts and hashes do not fit into work_mem and go through temporary files.",
             "Raise it for the role that needs it: `ALTER ROLE <role> SET work_mem = '256MB';`.",
         ),
-        ("IO", _) => ("The disk is slower than what is asked of it.", "Look at the host's disk: `iostat -x 5`."),
+        ("IO", _) => ("The disk is too slow for the reads and writes of the server.", "Look at the host's disk: `iostat -x 5`."),
         ("LWLock", "LockManager") => (
             "Statements lock more relations than fit their fast path of locks: many partitions or many indexes.",
-            "Prune partitions by a filter on the key, drop indexes that nobody uses, and keep sessions few with a pool.",
+            "Prune partitions by a filter on the key, drop unused indexes, and keep sessions few with a pool.",
         ),
         ("LWLock", "BufferContent") | ("BufferPin", _) => (
             "Many sessions want the same page: a hot row, or a table whose last page takes every insert.",
-            "Spread what is written: fewer updates of one row, fewer sessions at once, an index that is not on a growing value.",
+            "Spread the writes: fewer updates of one row, fewer sessions at once, an index that is not on a growing value.",
         ),
-        ("LWLock", "WALInsert") => {
-            ("Many sessions write WAL at once.", "Put more changes into one transaction, and drop indexes that nobody uses.")
-        }
+        ("LWLock", "WALInsert") => ("Many sessions write WAL at once.", "Put more changes into one transaction, and drop unused indexes."),
         ("IPC", "SyncRep") => (
             "Commits wait for a synchronous standby.",
             "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, sync_state, flush_lag FROM pg_stat_replication; \
@@ -95,7 +93,10 @@ fn remedy(kind: &str, event: &str) -> (&'static str, &'static str) {
             "Processes wait for each other: parallel workers, or a standby.",
             "Try the statements below without parallel workers: `SET max_parallel_workers_per_gather = 0;`.",
         ),
-        _ => ("Many sessions need the same thing inside the server at once.", "Fewer sessions at once, with a pool, often do more."),
+        _ => (
+            "Many sessions need the same thing inside the server at once.",
+            "Fewer sessions at once, with a pool, often get more work done.",
+        ),
     }
 }
 

@@ -30,7 +30,7 @@ const WAL_DIRECTORY_MIN: f64 = 4.0 * 1_073_741_824.0;
 pub const CHECKS: &[Check] = &[
     Check {
         id: "checkpoints-requested",
-        summary: "checkpoints come because WAL is full, not because it is time",
+        summary: "checkpoints start because WAL reached its planned size, not because their time has come",
         category: "wal",
         scope: Scope::Primary,
         labels: &[],
@@ -138,15 +138,15 @@ fn checkpoints_requested(case: &Case) -> Explanation {
     Explanation {
         title: format!("{share} of checkpoints are requested"),
         detail: format!(
-            "Of the checkpoints since the statistics were reset, {share} came before their time. Each writes every changed page, and \
-             whole pages into WAL again after it."
+            "Of the checkpoints since the statistics were reset, {share} came before their time. Each checkpoint writes every changed \
+             page, and after it whole pages go into WAL again."
         ),
         cause: "max_wal_size is small for what is written, or something asks for checkpoints: backups, `CREATE DATABASE`, `CHECKPOINT`."
             .to_owned(),
         fix: format!(
             "`ALTER SYSTEM SET max_wal_size = {}; SELECT pg_catalog.pg_reload_conf();`, as far as the disk allows, so that \
-             checkpoint_timeout decides; `ALTER SYSTEM SET log_checkpoints = on; SELECT pg_catalog.pg_reload_conf();` names the reason of \
-             each.",
+             checkpoint_timeout decides; `ALTER SYSTEM SET log_checkpoints = on; SELECT pg_catalog.pg_reload_conf();` logs the reason of \
+             each checkpoint.",
             sql::raised_size(setting(case.snapshot, "max_wal_size"), 8.0 * 1_073_741_824.0)
         ),
         evidence: size.into_iter().collect(),
@@ -159,15 +159,16 @@ fn checkpoint_overdue(case: &Case) -> Explanation {
     Explanation {
         title: format!("the last checkpoint was {age}"),
         detail: format!(
-            "The last checkpoint ended {age}, {} times checkpoint_timeout. After a crash all WAL since then is replayed before anybody \
-             can connect, and until then none of it is removed.",
+            "The last checkpoint ended {age}, {} times checkpoint_timeout. After a crash all WAL since then is replayed before clients can \
+             connect. None of this WAL is removed before the next checkpoint.",
             text::number(case.value)
         ),
         cause: "The disk cannot take the changed pages as fast as they come, or the checkpointer is stuck in a slow fsync.".to_owned(),
-        fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE \
-              backend_type = 'checkpointer'; COMMIT;` tells what it waits for: an event of type IO is the disk. Then give it less at \
-              once: `ALTER SYSTEM SET checkpoint_completion_target = 0.9; SELECT pg_catalog.pg_reload_conf();`."
-            .to_owned(),
+        fix:
+            "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type \
+             = 'checkpointer'; COMMIT;` shows what it waits for: an event of type IO means the disk. Then let it write less at once: \
+             `ALTER SYSTEM SET checkpoint_completion_target = 0.9; SELECT pg_catalog.pg_reload_conf();`."
+                .to_owned(),
         evidence: timeout.into_iter().collect(),
     }
 }
@@ -182,10 +183,10 @@ fn archive_failing(case: &Case) -> Explanation {
             "Attempts to archive WAL have failed for {since}. A restore ends where the archive does, and WAL stays \
              on disk until it is archived."
         ),
-        cause: "The archive is full, away or refuses the server, or archive_command is wrong.".to_owned(),
+        cause: "The archive is full, unreachable or refuses the server, or archive_command is wrong.".to_owned(),
         fix: "The server's log has the output of the command: `SHOW archive_command;`, and run it by hand as the server's user. `BEGIN; \
               SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time, last_archived_time FROM pg_stat_archiver; \
-              COMMIT;` shows when it goes on."
+              COMMIT;` shows when archiving works again."
             .to_owned(),
         evidence: file.map(|file| evidence("last failed", file)).into_iter().chain(failures).collect(),
     }
@@ -197,9 +198,9 @@ fn wal_directory_large(case: &Case) -> Explanation {
     let retained = case.snapshot.values(SLOT_RETAINED_BYTES).map(|slots| slots.values.iter().copied().fold(0.0, f64::max));
     let retained = retained.ok().filter(|bytes| *bytes > 0.0);
     let cause = match retained {
-        _ if failing => "WAL is not archived, so none of it may go.".to_owned(),
-        Some(bytes) => format!("A replication slot keeps WAL for a consumer that does not take it: {}.", text::bytes(bytes)),
-        None => "A replication slot, an archive that fails, or a checkpoint that does not end keeps it.".to_owned(),
+        _ if failing => "WAL is not archived, so none of it may be removed.".to_owned(),
+        Some(bytes) => format!("A replication slot keeps WAL for a consumer that does not read it: {}.", text::bytes(bytes)),
+        None => "A replication slot, a failing archive, or a checkpoint that does not end keeps the WAL.".to_owned(),
     };
     Explanation {
         title: format!("WAL takes {size} on disk"),
@@ -207,9 +208,9 @@ fn wal_directory_large(case: &Case) -> Explanation {
         cause,
         fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT slot_name, active, wal_status, pg_size_pretty(pg_wal_lsn_diff(CASE WHEN \
               pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)) FROM pg_replication_slots \
-              ORDER BY restart_lsn; COMMIT;` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time \
-              FROM pg_stat_archiver; COMMIT;`. Never remove files of pg_wal by hand. Bound what slots keep; a slot that keeps more at \
-              that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`."
+              ORDER BY restart_lsn; COMMIT;` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time FROM \
+              pg_stat_archiver; COMMIT;`. Never remove files of pg_wal by hand. Limit the WAL that slots keep; a slot that keeps more at \
+              that moment becomes unusable: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`."
             .to_owned(),
         evidence: retained.map(|bytes| evidence("kept by a slot", text::bytes(bytes))).into_iter().collect(),
     }

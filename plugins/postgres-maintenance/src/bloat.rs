@@ -114,20 +114,21 @@ fn table_bloat(case: &Case) -> Explanation {
     Explanation {
         title: format!("{share} of {name} of {datname} is empty"),
         detail: format!(
-            "About {share} of table {name} of {datname} holds no rows, by an estimate from statistics. It is read and cached all the same."
+            "About {share} of table {name} of {datname} holds no rows, by an estimate from statistics. The empty space is still read and \
+             cached."
         ),
-        cause: "Rows were deleted or updated faster than vacuum came by, or while something held it back; vacuum gives the space to new \
-                rows, but not back to the disk."
+        cause: "Rows were deleted or updated faster than vacuum removed them, or while something held vacuum back. Vacuum frees the space \
+                for new rows, but does not return it to the disk."
             .to_owned(),
         fix: if is_system(case) {
             // Options of a system table must not change, and tools that copy a table do not support it.
-            format!("In {datname}, in an hour in which nobody needs the database: `VACUUM (FULL, ANALYZE) {relation};`.")
+            format!("In {datname}, at a time when the database is not in use: `VACUUM (FULL, ANALYZE) {relation};`.")
         } else {
             format!(
-                "If the table will not grow into it: in an hour in which nobody needs the table, in {datname}: `VACUUM (FULL, \
-                 ANALYZE) {relation};`. Let vacuum come sooner: `ALTER TABLE {relation} SET (autovacuum_vacuum_scale_factor = 0.02);`. \
-                 The extension pg_repack does it while everybody works, but runs functions of the owner's indexes as whoever starts it: not \
-                 as superuser where the owner is not trusted."
+                "If the table will not fill the empty space: at a time when the table is not in use, in {datname}: `VACUUM (FULL, ANALYZE) \
+                 {relation};`. Let vacuum start sooner: `ALTER TABLE {relation} SET (autovacuum_vacuum_scale_factor = 0.02);`. The \
+                 extension pg_repack does it while the table is in use, but runs functions of the owner's indexes with the rights of its \
+                 caller: do not call it as superuser if the owner is not trusted."
             )
         },
         evidence: crate::vacuum::cells(case, &[("empty", "bloat_bytes", text::bytes), ("size", "size_bytes", text::bytes)]),
@@ -145,7 +146,7 @@ fn index_bloat(case: &Case) -> Explanation {
             "About {share} of index {index} on {} of {datname} holds no entries, by an estimate from statistics.",
             case.label("relation")
         ),
-        cause: "Many entries were removed, or its keys were changed, in no order; pages that are not wholly empty are not given back."
+        cause: "Many entries were removed, or keys were changed, in random order. Pages that are not completely empty are not freed."
             .to_owned(),
         fix: if is_system(case) {
             format!("In {datname}, where its table may be locked for a moment: `REINDEX INDEX {};`.", sql::relation(schema, index))

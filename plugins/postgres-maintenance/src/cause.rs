@@ -94,7 +94,7 @@ fn runs_for(snapshot: &Snapshot, table: &Subject) -> Option<f64> {
 fn off_everywhere() -> Cause {
     Cause::new(
         "autovacuum is off",
-        "Autovacuum is off on the whole server, or does not learn what there is to do (track_counts).",
+        "Autovacuum is off on the whole server, or finds no work because track_counts is off.",
         "`ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_catalog.pg_reload_conf();`.",
     )
 }
@@ -128,8 +128,8 @@ fn saturated(workers: f64, fix: &str) -> Cause {
 pub fn more_workers(snapshot: &Snapshot) -> String {
     let value = |metric: &str| snapshot.value(metric).ok().flatten();
     let faster = match value(COST_DELAY).zip(value(COST_LIMIT)) {
-        Some((delay, limit)) if delay > 0.0 => format!("First let them go faster: `{}`. Then more of them", faster(limit)),
-        _ => "More of them".to_owned(),
+        Some((delay, limit)) if delay > 0.0 => format!("First make the workers faster: `{}`. Then add workers", faster(limit)),
+        _ => "Add workers".to_owned(),
     };
     let workers = sql::raised(value(WORKERS_MAX), 6.0);
     format!("{faster}: `ALTER SYSTEM SET autovacuum_max_workers = {workers};`, which needs a restart before PostgreSQL 18.")
@@ -155,7 +155,7 @@ fn throttled(seconds: f64, delay: f64, limit: f64, workers: f64) -> Cause {
         ..Cause::new(
             "throttled by cost",
             format!(
-                "A worker has been at it for {}, and may do little at a time: autovacuum_vacuum_cost_limit, which all workers share.",
+                "A worker has vacuumed the table for {}, slowed down by autovacuum_vacuum_cost_limit, which all workers share.",
                 text::duration(seconds)
             ),
             format!("`{}`.", faster(limit)),
@@ -168,7 +168,7 @@ fn slow(seconds: f64, table: &Subject, snapshot: &Snapshot) -> Cause {
     Cause::new(
         "running, but slow",
         format!(
-            "A worker has been at it for {} without being throttled: the table and its indexes are large, or the disk is slow.",
+            "A worker has vacuumed the table for {} without being throttled: the table and its indexes are large, or the disk is slow.",
             text::duration(seconds)
         ),
         format!(
@@ -190,11 +190,11 @@ fn memory_of_workers(snapshot: &Snapshot) -> Option<f64> {
 
 fn not_started(table: &Subject) -> Cause {
     Cause::new(
-        "no worker is at it",
-        "Nothing holds it back and a worker is free: it is about to be vacuumed, or its vacuum is cancelled again and again by statements \
-         that lock the table.",
+        "no worker vacuums the table",
+        "Nothing holds vacuum back and a worker is free: the table is about to be vacuumed, or its vacuum is cancelled again and again by \
+         statements that lock the table.",
         format!(
-            "In {}: `VACUUM (VERBOSE, ANALYZE) {};`. The server's log tells of cancelled ones: `canceling autovacuum task`.",
+            "In {}: `VACUUM (VERBOSE, ANALYZE) {};`. The server's log shows cancelled vacuums: `canceling autovacuum task`.",
             table.datname,
             sql::relation(&table.schema, &table.relation)
         ),

@@ -40,7 +40,7 @@ pub fn held_by_horizon(snapshot: &Snapshot, datname: &str, counter: &Counter) ->
     let age_min = if counter.counts_transactions() { freeze_max } else { freeze_max.min(HOLDER_AGE_MIN) };
     let holder = oldest_in(snapshot, datname).filter(|holder| holder.age >= age_min)?;
     let cause = format!(
-        "Vacuum cannot freeze what {} may still see, from {} transactions ago. {}",
+        "Vacuum cannot freeze rows that {} may still see, from {} transactions ago. {}",
         holder.title(),
         text::count(holder.age),
         holder.cause()
@@ -103,10 +103,10 @@ impl Old {
             Kind::Table => too_slow().0,
             Kind::Temporary { pid, user, .. } => {
                 let whose = user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
-                format!("{name} belongs to process {pid}{whose}, and no vacuum but that session's own can freeze it.")
+                format!("{name} belongs to process {pid}{whose}, and only that session can vacuum and freeze it.")
             }
             Kind::TemporaryOfUnknownSession => {
-                format!("{name} belongs to a session that has been open for long, and no vacuum but its own can freeze it.")
+                format!("{name} belongs to a session that has been open for a long time, and only that session can vacuum and freeze it.")
             }
             Kind::Orphaned => format!("{name} was left behind by a session that crashed, and no vacuum can freeze it."),
         }
@@ -118,16 +118,16 @@ impl Old {
         match &self.kind {
             Kind::Table => format!("In {datname}, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) {name};`."),
             Kind::Temporary { pid, started_at, .. } => format!(
-                "Let its application drop {name}, or end the session: `{}`. The next vacuum in {datname} tells the new age.",
+                "Let its application drop {name}, or end the session: `{}`. The next vacuum in {datname} shows the new age.",
                 sql::terminate(*pid, *started_at)
             ),
             Kind::TemporaryOfUnknownSession => format!(
-                "Close the session that made {name}; it is one of the oldest: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, \
+                "Close the session that created {name}; it is one of the oldest: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, \
                  usename, application_name, backend_start FROM pg_stat_activity WHERE datname = {} ORDER BY backend_start; COMMIT;`. The \
-                 next vacuum in {datname} tells the new age.",
+                 next vacuum in {datname} shows the new age.",
                 sql::literal(datname)
             ),
-            Kind::Orphaned => format!("As superuser, in {datname}: `DROP TABLE {name};`. The next vacuum there tells the new age."),
+            Kind::Orphaned => format!("As superuser, in {datname}: `DROP TABLE {name};`. The next vacuum there shows the new age."),
         }
     }
 }
@@ -140,8 +140,8 @@ fn find(datname: &str, counter: &Counter) -> String {
         ""
     };
     format!(
-        "{open}In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT oid::regclass, relkind, {relation_age} FROM pg_class \
-         WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10; COMMIT;` names the oldest. One of pg_temp is its session's to drop; \
-         the others take `VACUUM (FREEZE, VERBOSE) <table>;`."
+        "{open}In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT oid::regclass, relkind, {relation_age} FROM pg_class WHERE \
+         relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10; COMMIT;` shows the oldest tables. Only its session can drop a table of \
+         pg_temp; for the others run `VACUUM (FREEZE, VERBOSE) <table>;`."
     )
 }

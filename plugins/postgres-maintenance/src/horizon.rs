@@ -106,7 +106,7 @@ impl Holder {
         match self.kind.as_str() {
             "slot" => "The consumer of the slot holds an old snapshot, or is gone and left its slot behind.",
             "slot_catalog" => "A logical slot whose consumer is slow or gone keeps old rows of the system catalogue.",
-            "prepared" => "The transaction manager that prepared it is gone or forgot it.",
+            "prepared" => "The transaction manager that prepared it no longer runs or has lost it.",
             "standby" => "A long query on a standby with hot_standby_feedback.",
             _ => "A transaction left open, or a very long query.",
         }
@@ -137,7 +137,7 @@ impl Holder {
                     |gid| format!("`ROLLBACK PREPARED {};`", sql::literal(gid)),
                 );
                 let place = self.datname.as_ref().map(|datname| format!("in {datname}, ")).unwrap_or_default();
-                format!("Ask the transaction manager how it ended; if it knows nothing of it: {place}{end}.")
+                format!("Ask the transaction manager how it ended; if it has no record of it: {place}{end}.")
             }
             "standby" => "On the standby: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, age(backend_xmin) FROM \
                           pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY 4 DESC LIMIT 5; COMMIT;` and end the first with \
@@ -160,7 +160,7 @@ impl Holder {
                     |pid| format!("`{}`", sql::terminate(pid, self.started_at)),
                 );
                 let role = self.user.as_deref().map_or_else(|| "<role>".to_owned(), sql::identifier);
-                format!("{end}. Bound the next one: `ALTER ROLE {role} SET idle_in_transaction_session_timeout = '5min';`.")
+                format!("{end}. To prevent a repetition: `ALTER ROLE {role} SET idle_in_transaction_session_timeout = '5min';`.")
             }
         }
     }
@@ -187,7 +187,7 @@ fn vacuum_held_back(case: &Case) -> Explanation {
     Explanation {
         title: format!("{} holds vacuum back by {age} transactions", oldest.title()),
         detail: format!(
-            "What {} may still see is from {age} transactions ago. Rows deleted since then stay, so tables and indexes bloat, and \
+            "Rows that {} may still see are from {age} transactions ago. Rows deleted since then stay, so tables and indexes bloat, and \
              transaction ids cannot be frozen.",
             oldest.title()
         ),

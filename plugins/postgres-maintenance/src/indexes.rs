@@ -40,7 +40,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "index-redundant",
-        summary: "another index does what an index does, and more",
+        summary: "an index is covered by another index",
         category: "schema",
         scope: Scope::Shared,
         labels: &INDEX,
@@ -109,10 +109,10 @@ fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     for row in (0..table.row_count()).filter(|row| !is_asked(*row) || !is_known(*row)) {
         let reason = if is_asked(row) {
             SkipReason::Unsupported(
-                "its scans are counted for less than collect.unused_after, or it is not known since when they count".to_owned(),
+                "its scans are counted for less than collect.unused_after, or the start of the count is unknown".to_owned(),
             )
         } else {
-            SkipReason::PartFailed("not every server could be asked for it".to_owned())
+            SkipReason::PartFailed("not every server could be read".to_owned())
         };
         all.push(Observation::unknown_up_to(table.labels(&INDEX, row), number("size_bytes", row), reason));
     }
@@ -182,9 +182,9 @@ fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
             (
                 format!("{FAILED} It is unique: the usual reason is that rows have the same key."),
                 format!(
-                    ", as the owner of the table, see which keys are there more than once: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT {keys}, count(*) FROM \
-                     {relation}{condition} GROUP BY {keys} HAVING count(*) > 1 LIMIT 20; COMMIT;`. Once there is none: {reindex}. Without \
-                     need of it: {drop}."
+                    ", as the owner of the table, see which keys occur more than once: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT \
+                     {keys}, count(*) FROM {relation}{condition} GROUP BY {keys} HAVING count(*) > 1 LIMIT 20; COMMIT;`. Once there is \
+                     none: {reindex}. If the index is not needed: {drop}."
                 ),
             )
         }
@@ -192,8 +192,8 @@ fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
         None if is_true("is_unique") => (
             format!("{FAILED} It is unique: the usual reason is that rows have the same key."),
             format!(
-                ", as the owner of the table and as no superuser, look for rows with the same key: the key calls functions that somebody \
-                 made. Once there are none: {reindex}. Without need of it: {drop}."
+                ", as the owner of the table and as no superuser, look for rows with the same key: the key calls functions that users \
+                 created. Once there are none: {reindex}. If the index is not needed: {drop}."
             ),
         ),
         None => (FAILED.to_owned(), format!(": {reindex} if it is wanted, else {drop}.")),
@@ -228,13 +228,13 @@ impl Dropper {
         );
         if *waits {
             let cause = format!(
-                "Process {pid}{whose} drops it, or changes it, and waits: DROP INDEX CONCURRENTLY waits for every older transaction that may \
-                 still use the index."
+                "Process {pid}{whose} drops or changes the index, and waits: DROP INDEX CONCURRENTLY waits for every older transaction \
+                 that may still use the index."
             );
             return (cause, format!(": {blockers}"));
         }
         (
-            format!("Process {pid}{whose} drops it, or changes it, in a transaction that stays open."),
+            format!("Process {pid}{whose} drops or changes the index in a transaction that stays open."),
             format!(": let it finish. If it waits, {blockers} If it does nothing: `{}`.", sql::terminate(*pid, *started_at)),
         )
     }

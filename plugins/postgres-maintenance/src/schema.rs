@@ -13,7 +13,7 @@ const MIB: f64 = 1_048_576.0;
 pub const CHECKS: &[Check] = &[
     Check {
         id: "foreign-key-without-index",
-        summary: "deletes have to search a whole table for who refers to them",
+        summary: "deletes have to search a whole table for rows that refer to the deleted rows",
         category: "schema",
         scope: Scope::Shared,
         labels: &["datname", "schema", "relation", "name"],
@@ -26,7 +26,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "no-primary-key",
-        summary: "rows of a table cannot be told apart",
+        summary: "rows of a table cannot be distinguished",
         category: "schema",
         scope: Scope::Shared,
         labels: &RELATION,
@@ -97,10 +97,10 @@ fn no_primary_key(case: &Case) -> Explanation {
     Explanation {
         title: format!("{name} of {datname} has no primary key"),
         detail: format!(
-            "Rows of {name} cannot be told apart: logical replication cannot carry their updates and deletes, and tools that rewrite the \
-             table while it is used cannot either."
+            "Rows of {name} cannot be distinguished: logical replication cannot copy their updates and deletes, and tools that rewrite a \
+             table in use cannot process it."
         ),
-        cause: "The table was made without one.".to_owned(),
+        cause: "The table was created without a primary key.".to_owned(),
         fix: format!("In {datname}{}", primary_key(case)),
         evidence: fact_evidence(case),
     }
@@ -113,7 +113,7 @@ fn primary_key(case: &Case) -> String {
     let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
     if let Some(obstacle) = cell("obstacle") {
         return format!(
-            ", {relation} can have no primary key as it is: {obstacle}. Where that is meant so, leave it out: `except` of this check."
+            ", {relation} can have no primary key as it is: {obstacle}. If this is intended, leave the table out: `except` of this check."
         );
     }
     let kind = cell("kind").unwrap_or_default();
@@ -143,12 +143,12 @@ fn new_key(relation: &str, kind: &str, column: &str, partition_key: Option<Strin
             let columns = [Some(column.clone()), key].into_iter().flatten().collect::<Vec<_>>().join(", ");
             format!(
                 "`ALTER TABLE {relation} ADD COLUMN {column} bigserial;`, which rewrites all partitions under a lock, and `ALTER TABLE \
-                 {relation} ADD PRIMARY KEY ({columns});`: a key holds what divides the partitions."
+                 {relation} ADD PRIMARY KEY ({columns});`: a primary key must contain the partition key."
             )
         }
         ("parent", _) => format!(
-            "`ALTER TABLE {relation} ADD COLUMN {column} bigserial PRIMARY KEY;`, which rewrites it and its heirs under a lock; each heir needs \
-             a key of its own."
+            "`ALTER TABLE {relation} ADD COLUMN {column} bigserial PRIMARY KEY;`, which rewrites it and its child tables under a lock; \
+             each child table needs a key of its own."
         ),
         _ => format!(
             "`ALTER TABLE {relation} ADD COLUMN {column} bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a \
@@ -162,10 +162,11 @@ fn sequential_scans(case: &Case) -> Explanation {
     Explanation {
         title: format!("{name} of {datname} is mostly read as a whole"),
         detail: format!(
-            "Most reads of {name} of {datname} go over all of its rows, and it is large. This alert ends once most reads of the last hour go by \
-             an index, or none goes over the whole table."
+            "Most reads of {name} of {datname} read all of its rows, and the table is large. This alert ends once most reads of the last \
+             hour use an index, or no read goes over the whole table."
         ),
-        cause: "An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type."
+        cause: "An index on the columns that its queries filter by is missing, or they cannot use it: a function around the column, \
+                another type."
             .to_owned(),
         fix: format!(
             "See which statements of {datname} read it, in `/api/database/slow-queries?threshold=10ms` or pg_stat_statements, then `EXPLAIN` \

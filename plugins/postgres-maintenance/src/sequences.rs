@@ -38,8 +38,8 @@ fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
         let cell = |column: &str| table.text(column, row).unwrap_or_default();
         let name = sql::relation(&cell("schema"), &cell("sequence"));
         let why = match table.text("state", row).as_deref() {
-            Some("locked") => SkipReason::PartFailed("somebody is changing it, so its value was not read".to_owned()),
-            Some("not-asked") => SkipReason::PartFailed("there are so many sequences that it was not asked yet".to_owned()),
+            Some("locked") => SkipReason::PartFailed("a session is changing it, so its value was not read".to_owned()),
+            Some("not-asked") => SkipReason::PartFailed("there are so many sequences that it was not read yet".to_owned()),
             _ => SkipReason::Unsupported(format!(
                 "its value is hidden from the role: in {}, GRANT SELECT ON SEQUENCE {name} TO {role}",
                 cell("datname")
@@ -60,21 +60,21 @@ fn sequence_exhausted(case: &Case) -> Explanation {
     let (cause, fix) = match place.as_ref().and_then(|place| Some((place, place.end?))) {
         Some((place, end)) => (
             format!(
-                "Column {}.{} is of type {}, which ends at {end}, however far the sequence can count.",
+                "Column {}.{} is of type {}, which ends at {end}, even if the sequence can count further.",
                 place.relation, place.column, place.kind
             ),
             widen_column(case, place),
         ),
         None if is_at_the_end_of_bigint(case) => (
-            "All numbers that PostgreSQL's widest integer has are taken, or somebody set the sequence to the end of them.".to_owned(),
+            "All numbers of PostgreSQL's largest integer type are used, or the sequence was set to their end.".to_owned(),
             format!(
-                ", no integer type is wider. If few numbers are in use, go on behind them: `ALTER SEQUENCE {} RESTART WITH <number>;`; else \
-                 give the column another type, such as numeric or uuid.",
+                ", no integer type is larger. If few numbers are in use, continue after them: `ALTER SEQUENCE {} RESTART WITH <number>;`; \
+                 else give the column another type, such as numeric or uuid.",
                 sql::relation(case.label("schema"), case.label("sequence"))
             ),
         ),
         None => (
-            "Its own limit is low, or numbers are taken and not used: rolled back inserts, `ON CONFLICT`, caches.".to_owned(),
+            "Its own limit is low, or numbers are drawn and not stored: rolled back inserts, `ON CONFLICT`, caches.".to_owned(),
             widen_sequence(case, place.as_ref()),
         ),
     };
@@ -124,9 +124,9 @@ impl Place {
 /// The fix for a column that is too small. The column is changed before the sequence, so that no number is too large for the column.
 fn widen_column(case: &Case, place: &Place) -> String {
     format!(
-        ", as the owner of the table, in an hour in which it may be locked while it is rewritten: `ALTER TABLE {} ALTER COLUMN {} TYPE bigint;` and `{}`. Columns \
-         that refer to it end as early and need the same; views that read it have to be dropped before and made again. Without that hour: a \
-         new bigint column, filled in batches by a trigger, then swapped.",
+        ", as the owner of the table, at a time when it may be locked while it is rewritten: `ALTER TABLE {} ALTER COLUMN {} TYPE bigint;` \
+         and `{}`. Columns that refer to it end as early and need the same; views that read it have to be dropped before and created \
+         again. If it may not be locked that long: a new bigint column, filled in batches by a trigger, then swapped.",
         sql::relation(&place.schema, &place.relation),
         sql::identifier(&place.column),
         without_limit(case)
@@ -137,7 +137,7 @@ fn widen_sequence(case: &Case, place: Option<&Place>) -> String {
     let statement = without_limit(case);
     match place {
         Some(_) => format!(": `{statement}`."),
-        None => format!(", if what takes its numbers is wide enough: `{statement}`."),
+        None => format!(", if the column that stores its numbers is large enough: `{statement}`."),
     }
 }
 

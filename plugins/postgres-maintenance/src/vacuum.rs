@@ -26,7 +26,7 @@ const SIZE_MIN: f64 = 100.0 * MIB;
 pub const CHECKS: &[Check] = &[
     Check {
         id: "vacuum-pressure",
-        summary: "dead rows of a table, 512 MiB or more, are far more than vacuum should let it have",
+        summary: "a table has far more dead rows, 512 MiB or more, than vacuum should allow",
         category: "maintenance",
         scope: Scope::Shared,
         labels: &RELATION,
@@ -153,7 +153,7 @@ fn vacuum_pressure(case: &Case) -> Explanation {
     Explanation {
         title: format!("{name} of {datname} is {times} times past its vacuum trigger"),
         detail: format!(
-            "Table {name} of {datname} has {times} times as many dead rows as autovacuum should let it have. Scans read them, and the table \
+            "Table {name} of {datname} has {times} times as many dead rows as autovacuum should allow. Scans read them, and the table \
              grows."
         ),
         cause,
@@ -172,8 +172,8 @@ fn statistics_stale(case: &Case) -> Explanation {
     Explanation {
         title: format!("statistics of {name} of {datname} are old"),
         detail: format!(
-            "{times} times as many rows of {name} changed since it was last analysed as autovacuum should let change. Plans are made for a \
-             table that is no more."
+            "{times} times as many rows of {name} changed since it was last analysed as autovacuum should allow. The planner works with \
+             old numbers."
         ),
         cause: "Autovacuum is off or has no worker left, the table was just loaded, or it is locked whenever its turn comes.".to_owned(),
         fix: format!("In {datname}: `ANALYZE {};`.", sql::relation(case.label("schema"), case.label("relation"))),
@@ -206,10 +206,8 @@ fn autovacuum_disabled(case: &Case) -> Explanation {
     let (name, datname) = (relation_name(case), case.label("datname"));
     Explanation {
         title: format!("autovacuum is off for {name} of {datname}"),
-        detail: format!(
-            "Table {name} of {datname} is neither vacuumed nor analysed, except to save transaction ids, and then all at once."
-        ),
-        cause: "Somebody turned it off for a load, or because it was in the way, and did not turn it on again.".to_owned(),
+        detail: format!("Table {name} of {datname} is neither vacuumed nor analysed, except to prevent wraparound, and then all at once."),
+        cause: "It was turned off for a load of data, or because it disturbed other work, and not turned on again.".to_owned(),
         fix: format!(
             "In {datname}: `ALTER TABLE {} RESET (autovacuum_enabled);`.",
             sql::relation(case.label("schema"), case.label("relation"))

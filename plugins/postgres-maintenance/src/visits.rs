@@ -150,9 +150,7 @@ fn datname_not_visited(case: &Case) -> Explanation {
     lines.truncate(FAILURES_LISTED_MAX);
     Explanation {
         title: format!("tables and indexes of {datname} are not watched"),
-        detail: format!(
-            "Pharos could not look into database {datname}. Nothing is known of its tables, indexes, sequences and extensions."
-        ),
+        detail: format!("Pharos could not read database {datname}. The state of its tables, indexes, sequences and extensions is unknown."),
         cause,
         fix,
         evidence: lines,
@@ -162,65 +160,66 @@ fn datname_not_visited(case: &Case) -> Explanation {
 /// The cause and the fix for a reason. The fix also names the setting that leaves the datname out of the check.
 fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
     let name = sql::identifier(datname);
-    let unless_meant = format!("if it is meant so, `except = {{ datname = [\"{datname}\"] }}` of this check");
+    let unless_meant = format!("if this is intended, `except = {{ datname = [\"{datname}\"] }}` of this check");
     let own_role = failed.and_then(|failed| failed.own_role.as_ref());
     let user = failed.map_or("<role>", |failed| failed.user.as_str());
     let (cause, fix) = match failed.map_or("", |failed| failed.reason.as_str()) {
         "datname-invalid" => (
-            "An interrupted DROP DATABASE left it behind. Its data is gone, and nobody can connect to it.",
+            "An interrupted DROP DATABASE left it behind. Its data is lost, and no client can connect to it.",
             format!("On the primary: `DROP DATABASE {name};`."),
         ),
         "datname" => (
-            "The database does not exist any more, or takes no sessions at all.",
+            "The database no longer exists, or accepts no sessions at all.",
             format!(
-                "Name a database that is there at the end of the server's URL, or let sessions in: `ALTER DATABASE {name} ALLOW_CONNECTIONS \
+                "Name an existing database at the end of the server's URL, or allow sessions: `ALTER DATABASE {name} ALLOW_CONNECTIONS \
                  true;`; {unless_meant}."
             ),
         ),
         "datname-limit" => (
-            "All sessions are taken that its CONNECTION LIMIT allows, which are none but those of superusers where it is 0.",
-            format!("To have it watched, with room for two more: `ALTER DATABASE {name} CONNECTION LIMIT <more>;`; {unless_meant}."),
+            "The database has reached its CONNECTION LIMIT. A limit of 0 admits only superusers.",
+            format!("To monitor it, allow two more sessions: `ALTER DATABASE {name} CONNECTION LIMIT <more>;`; {unless_meant}."),
         ),
         "privilege" => (
             "The role of Pharos has no privilege to connect to it.",
             format!("As superuser: `GRANT CONNECT ON DATABASE {name} TO {user};`; {unless_meant}."),
         ),
         "pg-hba" => (
-            "pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.",
+            "pg_hba.conf has no line that admits the role of Pharos to this database, or a line that rejects it.",
             format!(
-                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the \
-                 first line that fits counts. Put one for {name} and the role of Pharos before it, then `SELECT \
-                 pg_catalog.pg_reload_conf();`; {unless_meant}."
+                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first \
+                 matching line counts. Put a line for {name} and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; \
+                 {unless_meant}."
             ),
         ),
         "role-limit" => (
             if own_role.is_some_and(OwnRole::is_shared) {
-                "The role that Pharos and others use has reached its own CONNECTION LIMIT."
+                "The role of Pharos, which other clients also use, has reached its own CONNECTION LIMIT."
             } else {
-                "The role of Pharos has reached its own CONNECTION LIMIT; whoever else uses the server is let in."
+                "The role of Pharos has reached its own CONNECTION LIMIT; other clients of the server can connect."
             },
             format!("Pharos needs two sessions: `{}`.", more_sessions(own_role)),
         ),
         "too-many-connections" => (
             "No session was left for Pharos: the server, the database or the role of Pharos has reached its limit.",
             "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 \
-             DESC; COMMIT;` names who has them."
+             DESC; COMMIT;` shows who has them."
                 .to_owned(),
         ),
         "encoding" => (
-            "A name in it is not in the encoding that the server says, so the server does not hand it out.",
+            "A name in the database is not in the encoding that the server declares, so the server cannot return it.",
             format!("Rename it in a session whose `client_encoding` is SQL_ASCII; {unless_meant}."),
         ),
         "not-reached" => (
-            "There are more databases than one round of visits has time for; the next round begins with those that it did not reach.",
-            "Let Pharos go round more seldom, so that less is due at once: `tables` and `indexes` of `[collect.interval]`.".to_owned(),
+            "A round of visits has no time for all databases; the next round begins with those that were not reached.",
+            "Let Pharos visit databases less often, so that fewer visits are due at once: `tables` and `indexes` of `[collect.interval]`."
+                .to_owned(),
         ),
         "timeout" | "statement-timeout" | "lock-timeout" => (
-            "The server did not answer in time when it was asked there.",
-            "Give it more time in `[collect.deadlines]`, or look at what the server is busy with.".to_owned(),
+            "The server did not answer in time in this database.",
+            "Give it more time in `[collect.deadlines]`, or find out what keeps the server busy.".to_owned(),
         ),
         _ => (
-            "What is read there fails; the evidence has the server's words.",
+            "A read in this database fails; the evidence has the server's error message.",
             format!("`pharos doctor` says what is missing; {unless_meant}."),
         ),
     };
@@ -235,8 +234,8 @@ fn relation_locked(case: &Case) -> Explanation {
     Explanation {
         title: format!("{name} of {datname} is locked"),
         detail: format!(
-            "An AccessExclusiveLock on {name} of {datname} was held or waited for at each visit, so nobody can use the table, and its exact size \
-             is not read.{who}"
+            "An AccessExclusiveLock on {name} of {datname} was held or waited for at each visit, so no client can use the table, and its \
+             exact size is not read.{who}"
         ),
         cause: "A schema change, `VACUUM FULL`, `CLUSTER` or `TRUNCATE` in a transaction that stays open, or one that waits behind a long query."
             .to_owned(),
@@ -286,13 +285,13 @@ impl Locker {
     fn free(&self, datname: &str) -> String {
         match self {
             Self::Prepared(gid) => format!(
-                "Ask the transaction manager how {gid} ended; if it knows nothing of it: in {datname}, `ROLLBACK PREPARED {};`.",
+                "Ask the transaction manager how {gid} ended; if it has no record of it: in {datname}, `ROLLBACK PREPARED {};`.",
                 sql::literal(gid)
             ),
             Self::Session { pid, state, started_at, .. }
                 if state.as_deref().is_some_and(|state| state.starts_with("idle in transaction")) =>
             {
-                format!("End who holds it and does nothing: `{}`.", sql::terminate(*pid, *started_at))
+                format!("End the idle session that holds it: `{}`.", sql::terminate(*pid, *started_at))
             }
             Self::Session { pid, started_at, .. } => format!(
                 "Let it finish, or cancel it: `{}`. If it is idle in transaction by now: `{}`.",
@@ -307,7 +306,7 @@ fn find_locker(case: &Case) -> String {
     let relation = sql::relation_text(case.label("schema"), case.label("relation"));
     format!(
         "In {}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation \
-         = {relation}::regclass; COMMIT;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it.",
+         = {relation}::regclass; COMMIT;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of the session that holds it.",
         case.label("datname")
     )
 }

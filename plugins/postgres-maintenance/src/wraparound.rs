@@ -78,7 +78,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "freeze-overdue",
-        summary: "ids are past the age at which they should be frozen, and it gets no better",
+        summary: "ids have passed the age at which they should be frozen, and the age does not fall",
         category: "maintenance",
         scope: Scope::Shared,
         labels: &["datname", "counter"],
@@ -200,8 +200,8 @@ fn wraparound_risk(case: &Case) -> Explanation {
     Explanation {
         title: format!("oldest {what} in {datname} is {age} old"),
         detail: format!(
-            "Database {datname} has not frozen its oldest {what} for {age} transactions, {used} of what there is. Shortly before \
-             the end PostgreSQL refuses all writes.{urgency}"
+            "Database {datname} has not frozen its oldest {what} for {age} transactions, {used} of the id space. Shortly before its end \
+             PostgreSQL refuses all writes.{urgency}"
         ),
         cause,
         fix,
@@ -216,8 +216,8 @@ fn freeze_overdue(case: &Case) -> Explanation {
     Explanation {
         title: format!("freezing {what}s of {datname} is overdue"),
         detail: format!(
-            "The oldest {what} in {datname} is {times} times as old as {} allows, and no vacuum has made it younger. Nothing is wrong for \
-             its users yet.",
+            "The oldest {what} in {datname} is {times} times as old as {} allows, and no vacuum has frozen it. Users of the database are \
+             not affected yet.",
             if counter.counts_transactions() { "autovacuum_freeze_max_age" } else { "autovacuum_multixact_freeze_max_age" }
         ),
         cause,

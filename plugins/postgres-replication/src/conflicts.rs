@@ -27,11 +27,11 @@ fn standby_conflicts(case: &Case) -> Explanation {
     let (cause, fix) = match reason {
         "snapshot" => (
             "Rows that the query could still see were vacuumed on the primary.",
-            "Let the primary know of it: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`; vacuum there \
-             then waits.",
+            "Let the standby report its snapshots to the primary: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT \
+             pg_catalog.pg_reload_conf();`; vacuum on the primary then waits.",
         ),
         "lock" => (
-            "A schema change on the primary took a lock that the query was in the way of.",
+            "The query blocked a lock that a schema change on the primary took.",
             "Change the schema when no reports run, or give them time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT \
              pg_catalog.pg_reload_conf();`; replay then waits.",
         ),

@@ -67,7 +67,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-const NOT_WATCHED: &str = "the lag began before the agent watched the primary, and is at least what is shown";
+const NOT_WATCHED: &str = "the lag began before the agent monitored the primary, and is at least the shown value";
 
 /// The names of a lag in seconds or in bytes: a metric for each of the servers that measure it.
 struct Unit {
@@ -248,11 +248,13 @@ fn member_lag(case: &Case) -> Explanation {
     Explanation {
         title: format!("{member} is {lag} behind its primary{}", than_ordered(orders)),
         detail: format!(
-            "Changes of {lag} are not yet replayed by {member}{}. Reads from it are that old, and a failover to it loses as much or waits.",
+            "Changes of {lag} are not yet replayed by {member}{}. Reads from it are that old, and a failover to it loses these changes or \
+             waits.",
             than_ordered(orders)
         ),
         cause:
-            "More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing."
+            "More writes than the network or the standby's disk can handle, a replay that waits for a query, or a standby that receives \
+             nothing."
                 .to_owned(),
         fix: "On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, \
               write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the \
@@ -265,7 +267,7 @@ fn member_lag(case: &Case) -> Explanation {
 
 fn than_ordered(orders: Orders) -> String {
     match orders {
-        Orders { is_paused: true, .. } => ", beside that its replay is paused".to_owned(),
+        Orders { is_paused: true, .. } => ", in addition to its paused replay".to_owned(),
         Orders { delay_seconds, .. } if delay_seconds > 0.0 => format!(", beyond its delay of {}", text::duration(delay_seconds)),
         _ => String::new(),
     }
@@ -287,16 +289,17 @@ fn replication_lag(case: &Case, behind: &str) -> Explanation {
     let orders = if is_stranger { Orders::default() } else { Orders::from_snapshot(facts.as_deref()) };
     let (seconds, bytes) = if is_stranger { (SENDER_LAG_SECONDS, SENDER_LAG_BYTES) } else { (OWN_LAG_SECONDS, OWN_LAG_BYTES) };
     let lag = |name: &str, metric: &str, show: fn(f64) -> String| Some(evidence(name, show(series(facts.as_ref()?, metric, case)?)));
-    let or_ordered = if is_stranger { ", or one that was given a delay: recovery_min_apply_delay" } else { "" };
+    let or_ordered = if is_stranger { ", or one with a configured delay: recovery_min_apply_delay" } else { "" };
     Explanation {
         title: format!("{who} is {behind} behind"),
         detail: format!(
-            "Changes of {behind} wait to be replayed by {who}{}. Reads from it are that old, and a failover to it loses as much or waits.",
+            "Changes of {behind} wait to be replayed by {who}{}. Reads from it are that old, and a failover to it loses these changes or \
+             waits.",
             than_ordered(orders)
         ),
         cause: format!(
-            "More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby that was \
-             away{or_ordered}."
+            "More writes than the network or the standby's disk can handle, a replay paused by a long query on the standby, or a standby \
+             that was unreachable{or_ordered}."
         ),
         fix: "On the sender: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, \
               replay_lsn FROM pg_stat_replication; COMMIT;` the first that lags is the bottleneck. If only replay lags: `SELECT \

@@ -27,7 +27,7 @@ const WAL_REMOVED: &str = "wal_removed";
 pub const CHECKS: &[Check] = &[
     Check {
         id: "slot-inactive",
-        summary: "nobody consumes a replication slot",
+        summary: "a replication slot has no consumer",
         category: "replication",
         scope: Scope::Each,
         labels: &["slot", "slot_type"],
@@ -162,7 +162,7 @@ fn slot_inactive(case: &Case) -> Explanation {
     Explanation {
         title: format!("slot {slot} has no consumer"),
         detail: format!(
-            "Nobody consumes replication slot {slot}, which keeps {retained} on disk, more with every write until the disk is full."
+            "Replication slot {slot} has no consumer. It keeps {retained} on disk, and more with every write until the disk is full."
         ),
         cause: "Its standby or subscriber is down, or was removed without its slot.".to_owned(),
         fix: format!("Start the consumer, or, if it is gone for good, `{}`. {}", sql::drop_slot(slot), retention_advice(case)),
@@ -175,15 +175,15 @@ fn slot_losing_wal(case: &Case) -> Explanation {
     let (title, detail) = if case.severity == Severity::Critical {
         (format!("slot {slot} has lost WAL"), "WAL that its consumer needs has been removed: the consumer cannot go on.")
     } else {
-        (format!("slot {slot} is about to lose WAL"), "Its WAL is beyond max_slot_wal_keep_size and goes with the next checkpoint.")
+        (format!("slot {slot} is about to lose WAL"), "Its WAL is beyond max_slot_wal_keep_size and is removed at the next checkpoint.")
     };
     Explanation {
         title,
         detail: format!("Replication slot {slot}: {detail}"),
-        cause: "The consumer is too slow or away for longer than max_slot_wal_keep_size allows.".to_owned(),
+        cause: "The consumer is too slow, or was unreachable for longer than max_slot_wal_keep_size allows.".to_owned(),
         fix: format!(
-            "While WAL is only unreserved: raise the limit at once, `ALTER SYSTEM SET max_slot_wal_keep_size = {}; SELECT \
-             pg_catalog.pg_reload_conf();`. Once it is lost: `{}` and build the consumer anew.",
+            "While the WAL still exists, raise the limit at once: `ALTER SYSTEM SET max_slot_wal_keep_size = {}; SELECT \
+             pg_catalog.pg_reload_conf();`. Once it is lost: `{}` and rebuild the consumer.",
             raised_limit(case),
             sql::drop_slot(slot)
         ),
@@ -205,12 +205,10 @@ fn raised_limit(case: &Case) -> String {
 /// Advice that prevents retained WAL from filling the disk. The right size depends on the disk, which is unknown here.
 fn retention_advice(case: &Case) -> String {
     match retention_limit(case).filter(|limit| *limit >= 0.0) {
-        Some(limit) => format!("max_slot_wal_keep_size bounds what slots keep: {}.", text::bytes(limit)),
-        None => {
-            "Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; \
-             SELECT pg_catalog.pg_reload_conf();`."
-                .to_owned()
-        }
+        Some(limit) => format!("max_slot_wal_keep_size limits the WAL that slots keep: {}.", text::bytes(limit)),
+        None => "Limit the WAL that slots keep; a slot that keeps more at that moment becomes unusable: `ALTER SYSTEM SET \
+                 max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`."
+            .to_owned(),
     }
 }
 
@@ -239,17 +237,17 @@ fn slot_invalidated(case: &Case) -> Explanation {
             "On the primary: `ALTER SYSTEM SET wal_level = 'logical';` and a restart",
         ),
         "idle_timeout" => (
-            "Its consumer was away for longer than idle_replication_slot_timeout.",
-            "For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT \
+            "Its consumer was unreachable for longer than idle_replication_slot_timeout.",
+            "For a consumer that connects rarely: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT \
              pg_catalog.pg_reload_conf();`",
         ),
         _ => ("Its consumer can no longer get what it needs.", "The server's log has the reason"),
     };
     Explanation {
         title: format!("slot {slot} is invalidated"),
-        detail: format!("Replication slot {slot} can never be used again{}. Its consumer has to begin anew.", after_colon(&reason)),
+        detail: format!("Replication slot {slot} can never be used again{}. Its consumer must be rebuilt.", after_colon(&reason)),
         cause: cause.to_owned(),
-        fix: format!("`{}`, then build the consumer anew. {again}.", sql::drop_slot(slot)),
+        fix: format!("`{}`, then rebuild the consumer. {again}.", sql::drop_slot(slot)),
         evidence: slot_facts(case),
     }
 }
@@ -268,14 +266,15 @@ fn slot_retains_much(case: &Case) -> Explanation {
         detail: format!(
             "Replication slot {slot} keeps {retained} of WAL on disk for its consumer. When the disk is full, the server stops."
         ),
-        cause: if is_away { "Its consumer is away." } else { "Its consumer takes WAL more slowly than the server writes it." }.to_owned(),
+        cause: if is_away { "Its consumer is not connected." } else { "Its consumer reads WAL more slowly than the server writes it." }
+            .to_owned(),
         fix: format!(
             "{}. {}",
             if is_away {
                 format!("Start the consumer, or, if it is gone for good, `{}`", sql::drop_slot(slot))
             } else {
                 format!(
-                    "See where it stands: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT active_pid, restart_lsn, confirmed_flush_lsn \
+                    "See its position: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT active_pid, restart_lsn, confirmed_flush_lsn \
                      FROM pg_replication_slots WHERE slot_name = {}; COMMIT;`, and what a logical consumer waits for in \
                      pg_stat_replication",
                     sql::literal(slot)
@@ -292,10 +291,10 @@ fn slot_soon_losing_wal(case: &Case) -> Explanation {
     Explanation {
         title: format!("slot {slot} loses WAL in {left}"),
         detail: format!(
-            "At the present rate of writing, replication slot {slot} is past max_slot_wal_keep_size in {left}. After that its consumer has \
-             to begin anew."
+            "At the present rate of writing, replication slot {slot} is past max_slot_wal_keep_size in {left}. After that its consumer \
+             must be rebuilt."
         ),
-        cause: "Its consumer is away, or slower than the server writes.".to_owned(),
+        cause: "Its consumer is not connected, or slower than the server writes.".to_owned(),
         fix: format!(
             "Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = {}; SELECT \
              pg_catalog.pg_reload_conf();`.",

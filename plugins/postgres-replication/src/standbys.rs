@@ -98,7 +98,7 @@ fn standby_replay_paused(case: &Case) -> Explanation {
         detail: "The standby receives changes and does not apply them: reads grow older, WAL fills its disk, and a failover to it has to \
                  replay all of it first."
             .to_owned(),
-        cause: "Somebody paused it, or the primary has settings that are larger than the standby's, such as max_connections.".to_owned(),
+        cause: "It was paused by hand, or the primary has settings that are larger than the standby's, such as max_connections.".to_owned(),
         fix: "`SELECT pg_catalog.pg_wal_replay_resume();`. If it pauses again, the log names the setting: raise it on the standby and \
               restart it."
             .to_owned(),

@@ -46,7 +46,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "subscription-silent",
-        summary: "a subscription heard nothing from its publisher for long",
+        summary: "a subscription has received nothing from its publisher for a long time",
         category: "replication",
         scope: Scope::Shared,
         labels: &SUBSCRIPTION,
@@ -121,10 +121,11 @@ fn subscription_down(case: &Case) -> Explanation {
     Explanation {
         title: format!("subscription {subscription} of {datname} is down"),
         detail: format!(
-            "Subscription {subscription} of {datname} is enabled and no worker runs for it. Its tables grow old, and its slot on the \
-             publisher keeps WAL there."
+            "Subscription {subscription} of {datname} is enabled and no worker runs for it. Its tables are not updated, and its slot on \
+             the publisher keeps WAL there."
         ),
-        cause: "The publisher is away or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in use."
+        cause: "The publisher is unreachable or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in \
+                use."
             .to_owned(),
         fix: format!(
             "The server's log says why. In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT subname, pid, received_lsn, \
@@ -143,7 +144,7 @@ fn subscription_disabled(case: &Case) -> Explanation {
         detail: format!(
             "Subscription {subscription} of {datname} receives nothing, while its slot on the publisher keeps WAL until the disk there is full."
         ),
-        cause: "Somebody disabled it, or an error did, where disable_on_error is set.".to_owned(),
+        cause: "It was disabled by hand, or by an error because disable_on_error is set.".to_owned(),
         fix: format!(
             "In {datname}: `ALTER SUBSCRIPTION {0} ENABLE;`, after a look at the server's log; if it is no longer wanted, `DROP SUBSCRIPTION \
              {0};`, which drops its slot as well.",
@@ -157,16 +158,16 @@ fn subscription_silent(case: &Case) -> Explanation {
     let (subscription, datname) = name(case);
     let age = text::duration(case.value);
     Explanation {
-        title: format!("subscription {subscription} of {datname} heard nothing for {age}"),
+        title: format!("subscription {subscription} of {datname} has received nothing for {age}"),
         detail: format!(
-            "The publisher last sent something to subscription {subscription} of {datname} {age} ago. It says at least that it is alive more \
-             often than that."
+            "The publisher last sent something to subscription {subscription} of {datname} {age} ago. A healthy publisher sends at least a \
+             keepalive message more often than that."
         ),
-        cause: "The network between them drops what it carries, the publisher hangs, or the worker waits for a lock.".to_owned(),
+        cause: "The network between them loses packets, the publisher hangs, or the worker waits for a lock.".to_owned(),
         fix: format!(
-            "In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity \
-             WHERE backend_type = 'logical replication worker'; COMMIT;` tells a lock; else let it connect anew: `ALTER SUBSCRIPTION {0} \
-             DISABLE;` and `ALTER SUBSCRIPTION {0} ENABLE;`.",
+            "In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE \
+             backend_type = 'logical replication worker'; COMMIT;` shows a lock; otherwise reconnect it: `ALTER SUBSCRIPTION {0} DISABLE;` \
+             and `ALTER SUBSCRIPTION {0} ENABLE;`.",
             sql::identifier(&subscription)
         ),
         evidence: Vec::new(),
@@ -179,11 +180,11 @@ fn subscription_errors(case: &Case) -> Explanation {
     let total = case.related_series(APPLY_ERRORS).map(|total| evidence("errors while applying", text::count(total)));
     Explanation {
         title: format!("subscription {subscription} of {datname} fails"),
-        detail: format!("Subscription {subscription} of {datname} had {errors} since the previous collection and does not get on."),
+        detail: format!("Subscription {subscription} of {datname} had {errors} since the previous collection and makes no progress."),
         cause: "A change does not fit: a row that is already there, a column or table that is missing, a constraint of the subscriber."
             .to_owned(),
         fix: format!(
-            "The server's log names the change and where it ended. Mend the row or the table; to leave the change out, from PostgreSQL 15 on, \
+            "The server's log names the change and its last LSN. Correct the row or the table; to skip the change, from PostgreSQL 15 on, \
              in {datname}: `ALTER SUBSCRIPTION {} SKIP (lsn = <lsn>);` with the LSN of the log.",
             sql::identifier(&subscription)
         ),
@@ -197,7 +198,7 @@ fn subscription_not_ready(case: &Case) -> Explanation {
     Explanation {
         title: format!("{tables} of subscription {subscription} not copied"),
         detail: format!("{tables} of subscription {subscription} of {datname} are not copied yet, so changes of them are not applied."),
-        cause: "The copy is large, fails and is begun again, or has no worker: max_sync_workers_per_subscription.".to_owned(),
+        cause: "The copy is large, fails and starts again, or has no worker: max_sync_workers_per_subscription.".to_owned(),
         fix: format!(
             "In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel \
              WHERE srsubstate <> 'r'; COMMIT;`, and the server's log. A table that was added later needs `ALTER SUBSCRIPTION {} REFRESH \

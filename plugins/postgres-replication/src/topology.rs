@@ -71,7 +71,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "standby-not-connected",
-        summary: "a standby says that it receives, and no server sends to it",
+        summary: "a standby reports that it receives WAL, but no server sends to it",
         category: "replication",
         scope: Scope::Each,
         labels: &[],
@@ -145,10 +145,10 @@ fn without_primary(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> 
         return Ok(Vec::new());
     }
     if let Some(unasked) = members.iter().find(|member| !member.is_asked) {
-        return Err(SkipReason::PartFailed(format!("Pharos could not ask {}, which may be the primary", unasked.server)));
+        return Err(SkipReason::PartFailed(format!("Pharos could not query {}, which may be the primary", unasked.server)));
     }
     if let Some(unknown) = members.iter().find(|member| member.is_up && !member.is_primary() && member.role != "standby") {
-        return Err(SkipReason::PartFailed(format!("{} does not say yet whether it is the primary", unknown.server)));
+        return Err(SkipReason::PartFailed(format!("{} has not reported yet whether it is the primary", unknown.server)));
     }
     Ok(if is_site_of_standbys(snapshot, &members) { Vec::new() } else { vec![Observation::new(Vec::new(), 0.0)] })
 }
@@ -209,13 +209,13 @@ fn split_brain(case: &Case) -> Explanation {
     Explanation {
         title: format!("split brain: {names} are primaries"),
         detail: format!(
-            "{names} are primaries of one cluster and both take writes. What one of them took is lost when it is made a standby."
+            "{names} are primaries of one cluster and both take writes. The writes of one of them are lost when it becomes a standby."
         ),
-        cause: "A standby was promoted while the primary went on or came back: nobody kept it from starting.".to_owned(),
+        cause: "A standby was promoted while the old primary still ran or came back: its start was not prevented.".to_owned(),
         fix: format!(
-            "At once, on {whom}: stop it, `pg_ctl stop -m fast -D <data_directory>`, and keep it from being started again. Save what only it \
-             has, then `pg_rewind --target-pgdata=<data_directory> --source-server='{source} user=postgres dbname=postgres'` and start it as a \
-             standby."
+            "At once, on {whom}: stop it, `pg_ctl stop -m fast -D <data_directory>`, and prevent another start. Save the data that only it \
+             has, then `pg_rewind --target-pgdata=<data_directory> --source-server='{source} user=postgres dbname=postgres'` and start it \
+             as a standby."
         ),
         evidence: primaries().map(Member::line).collect(),
     }
@@ -242,7 +242,7 @@ fn no_primary(case: &Case) -> Explanation {
         cause: "The primary is down or cut off and no standby was promoted, or it was demoted by mistake.".to_owned(),
         fix: match (receiver.filter(|_| fed_from_elsewhere(case.snapshot, &members)), idle) {
             (Some(receiver), _) => format!(
-                "Promote nothing: {} still receives WAL, so a primary is there. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT \
+                "Promote nothing: {} still receives WAL, so a primary exists. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT \
                  sender_host, sender_port FROM pg_stat_wal_receiver; COMMIT;` on it names the server: let the agent reach it, or list it \
                  in `replicas` of `[[database]]`.",
                 receiver.server
@@ -267,12 +267,12 @@ fn clusters_differ(case: &Case) -> Explanation {
     Explanation {
         title: format!("servers of {} different clusters", text::count(case.value)),
         detail:
-            "Servers that the configuration calls one database were made by different runs of initdb. They do not replicate each other, \
-                 so none can take over for another."
+            "Servers that the configuration calls one database were created by different runs of initdb. They do not replicate each other, \
+             so none can take over for another."
                 .to_owned(),
-        cause: "A wrong address in the configuration, or a server that was made anew behind the address of an old one.".to_owned(),
-        fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT system_identifier FROM pg_control_system(); COMMIT;` on each. Mend \
-              `replicas` of `[[database]]`, or build the odd one anew with pg_basebackup from the primary."
+        cause: "A wrong address in the configuration, or a new server at the address of an old one.".to_owned(),
+        fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT system_identifier FROM pg_control_system(); COMMIT;` on each. Correct \
+              `replicas` of `[[database]]`, or rebuild the wrong server with pg_basebackup from the primary."
             .to_owned(),
         evidence: members.iter().map(line).collect(),
     }
@@ -285,9 +285,9 @@ fn primary_changed(case: &Case) -> Explanation {
         title: if primary.is_empty() { "the primary changed".to_owned() } else { format!("{primary} is the primary now") },
         detail: "Another server than before takes writes. What the old primary had not sent is lost.".to_owned(),
         cause: "A failover or switchover, by hand or by a manager such as Patroni.".to_owned(),
-        fix: "If nobody meant it, ask the manager of failovers why. Make the old primary a standby: `pg_rewind`, then start it with \
-              standby.signal. After an unplanned change, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT count(*) FROM \
-              pg_replication_slots; COMMIT;`: slots do not move along before PostgreSQL 17."
+        fix: "If the change was not planned, look for the reason in the failover manager. Make the old primary a standby: `pg_rewind`, \
+              then start it with standby.signal. After an unplanned change, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT count(*) \
+              FROM pg_replication_slots; COMMIT;`: slots do not move along before PostgreSQL 17."
             .to_owned(),
         evidence: members.iter().map(Member::line).collect(),
     }
@@ -297,14 +297,14 @@ fn standby_not_connected(case: &Case) -> Explanation {
     let members = members(case.snapshot);
     let standbys = text::counted(case.value, "standby is", "standbys are");
     Explanation {
-        title: format!("{standbys} sent nothing"),
+        title: format!("{standbys} without a sender"),
         detail: format!(
-            "{standbys} up and does not say that it lacks a sender, but no server of the database sends WAL to as many: reads from it grow \
+            "{standbys} up without a report of a missing sender, but the servers of the database send WAL to fewer: reads from it grow \
              older, and it cannot take over."
         ),
         cause:
-            "The connection between them is broken without either end knowing, or its primary_conninfo leads to a server that is not in \
-                `[[database]]`."
+            "The connection between them is broken and neither end has noticed, or its primary_conninfo leads to a server that is not in \
+             `[[database]]`."
                 .to_owned(),
         fix: "On each standby: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT status, sender_host, sender_port FROM \
               pg_stat_wal_receiver; COMMIT;`; where there is no row, its log says why. If it is fed by a server that is not listed, add \

@@ -50,7 +50,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "numbers-impossible",
-        summary: "the server sends numbers that cannot be, so a part of it is not judged",
+        summary: "the server sends impossible numbers, so a part of it is not judged",
         category: "availability",
         scope: Scope::Each,
         labels: &[],
@@ -77,7 +77,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "rejected-connections",
-        summary: "clients are turned away",
+        summary: "clients are refused",
         category: "connections",
         scope: Scope::Each,
         labels: &[],
@@ -123,7 +123,8 @@ fn server_restarted(case: &Case) -> Explanation {
             "The server started{ago}{at}.{others} All connections, blocked commands and subscriptions ended. This alert ends by itself 15 \
              minutes after the start."
         ),
-        cause: "An operator, an update or the service manager restarted it; the kernel killed the process for want of memory; or it crashed."
+        cause: "An operator, an update or the service manager restarted it; the kernel killed the process because memory ran out; or it \
+                crashed."
             .to_owned(),
         fix: "If the restart was planned, there is nothing to do. Else on the host: the end of the server's log before the start (`Received SIGTERM` \
               is an order, `BUG REPORT START` a crash), `journalctl -u 'redis*'`, and `journalctl -k | grep -i oom` for a process that the kernel \
@@ -144,12 +145,12 @@ fn numbers_impossible(case: &Case) -> Explanation {
     let listed = table.as_ref().map_or(0, |table| table.row_count()).min(5);
     let line = |row: usize| table.as_ref().and_then(|table| Some(evidence(&table.text("field", row)?, table.text("value", row)?)));
     Explanation {
-        title: format!("{} of INFO cannot be", text::counted(case.value, "number", "numbers")),
-        detail: "The server sent numbers that their fields cannot mean: below zero, infinite, or more than any server has. They are left out, and \
-                 what depends on them is not judged."
+        title: format!("{} in INFO", text::counted(case.value, "impossible number", "impossible numbers")),
+        detail: "The server sent impossible numbers: below zero, infinite, or larger than on any server. They are left out, and what \
+                 depends on them is not judged."
             .to_owned(),
-        cause: "A fault of the server or of a proxy in front of it: a counter that fell below zero, or a fork of Redis that means something \
-                else by the field."
+        cause: "A fault of the server or of a proxy in front of it: a counter that fell below zero, or a fork of Redis in which the field \
+                has another meaning."
             .to_owned(),
         fix: format!("See them with `{} INFO everything`. Update the server; a restart ends an underflow.", cli(case.snapshot)),
         evidence: (0..listed).filter_map(line).collect(),
@@ -169,47 +170,47 @@ fn refused(reason: &str, cli: &str) -> Refused {
     match reason {
         "authentication" | "password" => refused(
             "Pharos cannot log in to the server",
-            "The password of Pharos is missing, wrong or out of date, or its user is off.",
-            "Mend `password_file` or `password_env` of the [[redis]]: it is read anew at each try. `ACL LIST` on the server shows which users are on, \
-             and `pharos doctor` tries it.",
+            "The password of Pharos is missing, wrong or out of date, or its user is disabled.",
+            "Correct `password_file` or `password_env` of the [[redis]]: it is read again at each try. `ACL LIST` on the server shows \
+             which users are enabled, and `pharos doctor` tests it.",
         ),
         "protected-mode" => refused(
-            "Pharos is kept out by protected mode",
-            "The server has no password, and then lets in only programs of its own host.",
+            "protected mode refuses Pharos",
+            "The server has no password, and therefore accepts only programs on its own host.",
             "Give the server a password (`requirepass` in redis.conf) and Pharos the same with `password_file`, or run Pharos on that host.",
         ),
         "tls" => refused(
             "no encrypted session with the server",
             "The certificate of one side is not trusted by the other, has expired, or one of them does not encrypt.",
-            "The detail says which certificate, and what to make. `tls = { ca, cert, key }` of the [[redis]] names the files of Pharos, which are read \
-             anew at each try.",
+            "The detail says which certificate, and what to make. `tls = { ca, cert, key }` of the [[redis]] names the files of Pharos, \
+             which are read again at each try.",
         ),
         "protocol" | "too-much" => refused(
-            "what answers is no Redis",
-            "Another program has the address, or the server encrypts there.",
+            "the server at this address is not Redis",
+            "Another program uses the address, or the server expects encryption there.",
             "Compare the address in `nodes` of the [[redis]] with `port` and `tls-port` of the server: rediss:// is for the second.",
         ),
         "busy" => Refused {
             title: "server is kept busy by a script",
-            cause: "A script or function runs that lets nothing else run.",
+            cause: "A script or function runs and blocks all other commands.",
             fix: format!(
-                "`{cli} SCRIPT KILL` ends a script, `{cli} FUNCTION KILL` a function. One that has written cannot be ended: it has to be waited \
-                 for. Then make it shorter."
+                "`{cli} SCRIPT KILL` ends a script, `{cli} FUNCTION KILL` a function. A script that has written data cannot be ended: wait \
+                 until it ends. Then make it shorter."
             ),
         },
         "closed" => Refused {
             title: "server ends connections at once",
-            cause: "All connections that maxclients allows are taken, a proxy in between has no server, or the server is going down.",
+            cause: "All connections that maxclients allows are in use, a proxy in between has no server, or the server is shutting down.",
             fix: format!(
-                "On the host: `{cli} INFO clients`; if that is turned away too, end clients that are not needed, and see `maxclients` in \
+                "On the host: `{cli} INFO clients`; if that is refused too, end clients that are not needed, and see `maxclients` in \
                  redis.conf. Then `systemctl status redis`."
             ),
         },
         _ => Refused {
             title: "server does not answer",
-            cause: "The process is gone or was killed for its memory, a slow command or a fork holds it up, or the network is.",
+            cause: "The process has stopped or was killed for its memory, a slow command or a fork blocks it, or the network is down.",
             fix: format!(
-                "On the host: `{cli} ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers but late, `{cli} \
+                "On the host: `{cli} ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers slowly, `{cli} \
                  slowlog get 10`."
             ),
         },
@@ -225,18 +226,19 @@ fn clients_used(case: &Case) -> Explanation {
     // A step of half the limit is enough: above that, the limit is rarely the problem.
     let raise = case.related(CLIENTS_MAX).map(|max| {
         format!(
-            " Last of all `CONFIG SET maxclients {}`; where the file limit of the process is lower, the server says how far it can go.",
+            " Last of all `CONFIG SET maxclients {}`; where the file limit of the process is lower, the server reports the highest \
+             possible value.",
             (max * 1.5).ceil()
         )
     });
     Explanation {
         title: format!("{used} of clients are connected"),
-        detail: format!("Clients hold {used}{of_max} connections. At maxclients every new one is turned away."),
+        detail: format!("Clients hold {used}{of_max} connections. At maxclients every new connection is refused."),
         cause: "Pools that together are larger than maxclients, or connections that are opened and never closed.".to_owned(),
         fix: format!(
-            "See who holds them: `{cli} CLIENT LIST | grep -o ' addr=[^ ]*' | sed 's/:[0-9]*$//' | sort | uniq -c | sort -rn | head`. Make the pools \
-             smaller. Where `CONFIG GET timeout` says 0, connections that clients forgot stay for ever: `CONFIG SET timeout 3600` closes those that \
-             were idle for an hour.{}",
+            "See which clients hold them: `{cli} CLIENT LIST | grep -o ' addr=[^ ]*' | sed 's/:[0-9]*$//' | sort | uniq -c | sort -rn | \
+             head`. Make the pools smaller. Where `CONFIG GET timeout` says 0, forgotten connections stay open for ever: `CONFIG SET \
+             timeout 3600` closes those that were idle for an hour.{}",
             raise.unwrap_or_default()
         ),
         evidence: [clients, blocked].into_iter().flatten().collect(),
@@ -249,10 +251,10 @@ fn rejected_connections(case: &Case) -> Explanation {
     let max = case.related(CLIENTS_MAX).map(|max| evidence("maxclients", text::count(max)));
     Explanation {
         title: format!("{connections} turned away"),
-        detail: format!("In the last {interval} the server turned away {connections}, because maxclients was reached."),
+        detail: format!("In the last {interval} the server refused {connections}, because maxclients was reached."),
         cause: "More clients than maxclients, or than the process may have open files.".to_owned(),
-        fix: "Make the pools of the clients smaller, or raise the limit: `CONFIG GET maxclients` is what holds, and the server lowers it at its \
-              start to what the file limit of its process allows (`LimitNOFILE` of its unit)."
+        fix: "Make the pools of the clients smaller, or raise the limit: `CONFIG GET maxclients` shows the limit in force. At its start \
+              the server lowers it to what the file limit of its process allows (`LimitNOFILE` of its unit)."
             .to_owned(),
         evidence: max.into_iter().collect(),
     }

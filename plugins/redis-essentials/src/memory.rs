@@ -89,7 +89,7 @@ fn memory_used(case: &Case) -> Explanation {
     };
     let evict = match &eviction {
         Eviction::Never | Eviction::NothingExpires(_) | Eviction::FewExpire(..) => {
-            " Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`."
+            " Only where every key is a copy that can be created again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`."
         }
         _ => "",
     };
@@ -99,7 +99,7 @@ fn memory_used(case: &Case) -> Explanation {
         cause: "Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown."
             .to_owned(),
         fix: format!(
-            "{} Look for what is large: `{cli} --bigkeys` and `{cli} --memkeys`. Remove what nobody needs, and give keys an expiry.{evict}",
+            "{} Find large keys: `{cli} --bigkeys` and `{cli} --memkeys`. Remove unneeded keys, and give keys an expiry.{evict}",
             raise_limit(case)
         ),
         evidence: sizes(case),
@@ -112,8 +112,9 @@ fn memory_fragmented(case: &Case) -> Explanation {
         title: format!("memory is fragmented {ratio} to 1"),
         detail: format!("The operating system gave the process {ratio} times the memory that its data takes."),
         cause: "Many keys of changing sizes were deleted, or the data was once much larger.".to_owned(),
-        fix: "`MEMORY PURGE` gives back what is free. If that is not enough, let the server move its data while it runs: `CONFIG SET activedefrag \
-              yes`. A server that was not built for it refuses that, as those of Debian do: then fail over to a replica and restart."
+        fix: "`MEMORY PURGE` returns free memory. If that is not enough, let the server move its data while it runs: `CONFIG SET \
+              activedefrag yes`. A server that was built without it refuses this, as those of Debian do: then fail over to a replica and \
+              restart."
             .to_owned(),
         evidence: sizes(case),
     }
@@ -130,7 +131,7 @@ fn evictions(case: &Case) -> Explanation {
     };
     Explanation {
         title: format!("{rate} keys evicted a second"),
-        detail: format!("The server evicts {rate} keys a second to stay below maxmemory. Each will have to be made again."),
+        detail: format!("The server evicts {rate} keys a second to stay below maxmemory. Each must be created again."),
         cause: "The data in use no longer fits into maxmemory.".to_owned(),
         fix: format!("{} Else shorten expiries, or store less.{spare}", raise_limit(case)),
         evidence: sizes(case),

@@ -139,8 +139,8 @@ fn aof_write_failed(_case: &Case) -> Explanation {
         title: "append-only file cannot be written".to_owned(),
         detail: "The last write to the append-only file failed. The server refuses writes until one succeeds.".to_owned(),
         cause: "The disk is full, failing or read-only.".to_owned(),
-        fix: "Make room in the folder of `CONFIG GET dir`: the server tries again every second and goes on by itself. Do not restart it before, since \
-              what is not in the file yet would be lost."
+        fix: "Make room in the folder of `CONFIG GET dir`: the server tries again every second and continues by itself. Do not restart it \
+              before, since what is not in the file yet would be lost."
             .to_owned(),
         evidence: Vec::new(),
     }
@@ -187,10 +187,10 @@ fn data_lost(case: &Case) -> Explanation {
                 empty or not mounted, or it was stopped by `SHUTDOWN NOSAVE` or killed before the first save."
                 .to_owned(),
         fix: format!(
-            "Look for the files before the next save writes over them: `{cli} CONFIG GET dir`, `{cli} CONFIG GET dbfilename` and `{cli} CONFIG \
-             GET appenddirname` say where the server looks. If they are elsewhere, or in a backup: `{cli} SHUTDOWN NOSAVE`, which drops what was written since, put them there, \
-             and start the server. A replica that still has the data can take over instead. If the server saves nothing, `{cli} CONFIG SET \
-             appendonly yes` and `{cli} CONFIG REWRITE` keep what comes from now on."
+            "Look for the files before the next save writes over them: `{cli} CONFIG GET dir`, `{cli} CONFIG GET dbfilename` and `{cli} \
+             CONFIG GET appenddirname` say where the server looks. If they are elsewhere, or in a backup: `{cli} SHUTDOWN NOSAVE`, which \
+             drops what was written since, put them there, and start the server. A replica that still has the data can take over instead. \
+             If the server saves nothing, `{cli} CONFIG SET appendonly yes` and `{cli} CONFIG REWRITE` preserve new data from now on."
         ),
         evidence: [Some(evidence("keys before", text::count(before))), expiring].into_iter().flatten().collect(),
     }

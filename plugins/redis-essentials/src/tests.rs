@@ -41,8 +41,8 @@ fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
         expect![[r#"
             server does not answer
             The last collection could not reach the server: connection refused.
-            > The process is gone or was killed for its memory, a slow command or a fork holds it up, or the network is.
-            > On the host: `redis-cli -h cache1 -p 6379 ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers but late, `redis-cli -h cache1 -p 6379 slowlog get 10`.
+            > The process has stopped or was killed for its memory, a slow command or a fork blocks it, or the network is down.
+            > On the host: `redis-cli -h cache1 -p 6379 ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers slowly, `redis-cli -h cache1 -p 6379 slowlog get 10`.
         "#]],
     );
     let report = judge(facts);
@@ -65,7 +65,7 @@ fn a_restart_is_an_info_unless_lost_data_is_reported() {
         expect![[r#"
         server restarted
         The server started 5 s ago, at 2023-11-14 22:14:20 UTC. It was one of 2 starts in 15 minutes. All connections, blocked commands and subscriptions ended. This alert ends by itself 15 minutes after the start.
-        > An operator, an update or the service manager restarted it; the kernel killed the process for want of memory; or it crashed.
+        > An operator, an update or the service manager restarted it; the kernel killed the process because memory ran out; or it crashed.
         > If the restart was planned, there is nothing to do. Else on the host: the end of the server's log before the start (`Received SIGTERM` is an order, `BUG REPORT START` a crash), `journalctl -u 'redis*'`, and `journalctl -k | grep -i oom` for a process that the kernel killed.
     "#]],
     );
@@ -88,9 +88,9 @@ fn impossible_numbers_are_named_as_the_server_wrote_them() {
     check_texts(
         facts,
         expect![[r#"
-        2 numbers of INFO cannot be
-        The server sent numbers that their fields cannot mean: below zero, infinite, or more than any server has. They are left out, and what depends on them is not judged.
-        > A fault of the server or of a proxy in front of it: a counter that fell below zero, or a fork of Redis that means something else by the field.
+        2 impossible numbers in INFO
+        The server sent impossible numbers: below zero, infinite, or larger than on any server. They are left out, and what depends on them is not judged.
+        > A fault of the server or of a proxy in front of it: a counter that fell below zero, or a fork of Redis in which the field has another meaning.
         > See them with `redis-cli -h cache1 -p 6379 INFO everything`. Update the server; a restart ends an underflow.
         - db0 keys: -5
         - used_memory: 1e308
@@ -118,9 +118,9 @@ fn clients_are_graded_by_the_share_connected() {
         facts,
         expect![[r#"
             85 % of clients are connected
-            Clients hold 85 % of 10 k connections. At maxclients every new one is turned away.
+            Clients hold 85 % of 10 k connections. At maxclients every new connection is refused.
             > Pools that together are larger than maxclients, or connections that are opened and never closed.
-            > See who holds them: `redis-cli -h cache1 -p 6379 CLIENT LIST | grep -o ' addr=[^ ]*' | sed 's/:[0-9]*$//' | sort | uniq -c | sort -rn | head`. Make the pools smaller. Where `CONFIG GET timeout` says 0, connections that clients forgot stay for ever: `CONFIG SET timeout 3600` closes those that were idle for an hour. Last of all `CONFIG SET maxclients 15000`; where the file limit of the process is lower, the server says how far it can go.
+            > See which clients hold them: `redis-cli -h cache1 -p 6379 CLIENT LIST | grep -o ' addr=[^ ]*' | sed 's/:[0-9]*$//' | sort | uniq -c | sort -rn | head`. Make the pools smaller. Where `CONFIG GET timeout` says 0, forgotten connections stay open for ever: `CONFIG SET timeout 3600` closes those that were idle for an hour. Last of all `CONFIG SET maxclients 15000`; where the file limit of the process is lower, the server reports the highest possible value.
             - clients: 8500
             - blocked in a command: 12
         "#]],
@@ -138,8 +138,8 @@ fn one_rejected_connection_is_a_warning() {
     check(
         "info present\npharos_redis_connections_rejected_total 7 rate 20",
         expect![[r#"
-        rejected-connections: raise critical: 200 connections turned away
-    "#]],
+            rejected-connections: raise critical: 200 connections turned away
+        "#]],
     );
     check("info present\npharos_redis_connections_rejected_total 7 rate 0", expect![""]);
 }
@@ -164,7 +164,7 @@ fn memory_is_graded_by_the_share_of_its_limit() {
             96 % of maxmemory is used
             The data takes 96 % of maxmemory. At the limit keys are evicted, or writes fail under `noeviction`.
             > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
-            > Raise `maxmemory` as far as the memory of the host goes. Look for what is large: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove what nobody needs, and give keys an expiry.
+            > Raise `maxmemory` as far as the memory of the host goes. Find large keys: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove unneeded keys, and give keys an expiry.
             - used: 983 MiB
             - limit: 1 GiB
         "#]],
@@ -206,7 +206,7 @@ fn a_memory_that_is_full_is_no_trouble_where_keys_make_room_for_keys() {
         100 % of maxmemory is used
         The data takes 100 % of maxmemory. `volatile-lru` evicts keys that have an expiry, and only 0.1 % of all keys have one. Once these are gone, every write that needs memory fails.
         > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
-        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Look for what is large: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove what nobody needs, and give keys an expiry. Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
+        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Find large keys: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove unneeded keys, and give keys an expiry. Only where every key is a copy that can be created again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
         - used: 1 GiB
         - limit: 1 GiB
     "#]],
@@ -217,7 +217,7 @@ fn a_memory_that_is_full_is_no_trouble_where_keys_make_room_for_keys() {
         100 % of maxmemory is used
         The data takes 100 % of maxmemory. Nothing is evicted (`noeviction`), so at the limit every write that needs memory fails.
         > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
-        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Look for what is large: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove what nobody needs, and give keys an expiry. Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
+        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Find large keys: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove unneeded keys, and give keys an expiry. Only where every key is a copy that can be created again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
         - used: 1 GiB
         - limit: 1 GiB
     "#]],
@@ -228,7 +228,7 @@ fn a_memory_that_is_full_is_no_trouble_where_keys_make_room_for_keys() {
         100 % of maxmemory is used
         The data takes 100 % of maxmemory. `volatile-lru` evicts keys that have an expiry, and none has one, so at the limit every write that needs memory fails.
         > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
-        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Look for what is large: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove what nobody needs, and give keys an expiry. Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
+        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Find large keys: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove unneeded keys, and give keys an expiry. Only where every key is a copy that can be created again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
         - used: 1 GiB
         - limit: 1 GiB
     "#]],
@@ -269,8 +269,8 @@ fn a_server_that_refuses_pharos_is_down_with_a_fix_for_the_reason() {
         expect![[r#"
         Pharos cannot log in to the server
         The last collection could not reach the server: the server wants a password.
-        > The password of Pharos is missing, wrong or out of date, or its user is off.
-        > Mend `password_file` or `password_env` of the [[redis]]: it is read anew at each try. `ACL LIST` on the server shows which users are on, and `pharos doctor` tries it.
+        > The password of Pharos is missing, wrong or out of date, or its user is disabled.
+        > Correct `password_file` or `password_env` of the [[redis]]: it is read again at each try. `ACL LIST` on the server shows which users are enabled, and `pharos doctor` tests it.
     "#]],
     );
     check_unreachable(
@@ -279,8 +279,8 @@ fn a_server_that_refuses_pharos_is_down_with_a_fix_for_the_reason() {
         expect![[r#"
         server is kept busy by a script
         The last collection could not reach the server: a script keeps the server from answering anybody.
-        > A script or function runs that lets nothing else run.
-        > `redis-cli -h cache1 -p 6379 SCRIPT KILL` ends a script, `redis-cli -h cache1 -p 6379 FUNCTION KILL` a function. One that has written cannot be ended: it has to be waited for. Then make it shorter.
+        > A script or function runs and blocks all other commands.
+        > `redis-cli -h cache1 -p 6379 SCRIPT KILL` ends a script, `redis-cli -h cache1 -p 6379 FUNCTION KILL` a function. A script that has written data cannot be ended: wait until it ends. Then make it shorter.
     "#]],
     );
     check_unreachable(
@@ -290,7 +290,7 @@ fn a_server_that_refuses_pharos_is_down_with_a_fix_for_the_reason() {
         no encrypted session with the server
         The last collection could not reach the server: the certificate expired.
         > The certificate of one side is not trusted by the other, has expired, or one of them does not encrypt.
-        > The detail says which certificate, and what to make. `tls = { ca, cert, key }` of the [[redis]] names the files of Pharos, which are read anew at each try.
+        > The detail says which certificate, and what to make. `tls = { ca, cert, key }` of the [[redis]] names the files of Pharos, which are read again at each try.
     "#]],
     );
 }
@@ -356,13 +356,13 @@ fn a_server_that_comes_back_without_its_keys_has_lost_data() {
     check_texts(
         &restarted("noeviction", 20, 1.0),
         expect![[r#"
-        all of the keys are gone since the restart
-        The server had 1000 keys before it restarted, and 0 at most since then. This alert ends when half of them are back, or a day after the restart.
-        > The server saves nothing (`save ""` and `appendonly no`), it was started with another `dir` or `dbfilename`, its volume is empty or not mounted, or it was stopped by `SHUTDOWN NOSAVE` or killed before the first save.
-        > Look for the files before the next save writes over them: `redis-cli -h cache1 -p 6379 CONFIG GET dir`, `redis-cli -h cache1 -p 6379 CONFIG GET dbfilename` and `redis-cli -h cache1 -p 6379 CONFIG GET appenddirname` say where the server looks. If they are elsewhere, or in a backup: `redis-cli -h cache1 -p 6379 SHUTDOWN NOSAVE`, which drops what was written since, put them there, and start the server. A replica that still has the data can take over instead. If the server saves nothing, `redis-cli -h cache1 -p 6379 CONFIG SET appendonly yes` and `redis-cli -h cache1 -p 6379 CONFIG REWRITE` keep what comes from now on.
-        - keys before: 1000
-        - with an expiry: 20
-    "#]],
+            all of the keys are gone since the restart
+            The server had 1000 keys before it restarted, and 0 at most since then. This alert ends when half of them are back, or a day after the restart.
+            > The server saves nothing (`save ""` and `appendonly no`), it was started with another `dir` or `dbfilename`, its volume is empty or not mounted, or it was stopped by `SHUTDOWN NOSAVE` or killed before the first save.
+            > Look for the files before the next save writes over them: `redis-cli -h cache1 -p 6379 CONFIG GET dir`, `redis-cli -h cache1 -p 6379 CONFIG GET dbfilename` and `redis-cli -h cache1 -p 6379 CONFIG GET appenddirname` say where the server looks. If they are elsewhere, or in a backup: `redis-cli -h cache1 -p 6379 SHUTDOWN NOSAVE`, which drops what was written since, put them there, and start the server. A replica that still has the data can take over instead. If the server saves nothing, `redis-cli -h cache1 -p 6379 CONFIG SET appendonly yes` and `redis-cli -h cache1 -p 6379 CONFIG REWRITE` preserve new data from now on.
+            - keys before: 1000
+            - with an expiry: 20
+        "#]],
     );
     for (missing, expected) in [(0.95, "95 % of the keys are gone"), (0.9, "90 % of the keys are gone")] {
         assert!(judge(&restarted("noeviction", 0, missing)).findings[0].title.starts_with(expected));

@@ -94,9 +94,9 @@ fn labels(alert: &Alert) -> Map {
 fn annotations(alert: &Alert) -> Map {
     // The status cannot express these: an end without a message about the beginning, or a message without a change.
     let summary = match alert.reason {
-        Reason::Summary => Some("it fired and resolved before this receiver could be told".to_owned()),
+        Reason::Summary => Some("it fired and resolved before this receiver could be notified".to_owned()),
         Reason::Repeated => Some("it still fires".to_owned()),
-        Reason::Flapping => Some("it comes and goes; nothing more is said until it is calm".to_owned()),
+        Reason::Flapping => Some("it comes and goes; no more messages until it is stable".to_owned()),
         _ => None,
     };
     let (detail, evidence) = detail_and_evidence(&alert.detail);

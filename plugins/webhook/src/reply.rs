@@ -46,7 +46,7 @@ fn again(after_ms: Option<u64>, why: String) -> Outcome {
 fn elsewhere(response: &Response) -> String {
     let place: String = header(response, "location").unwrap_or_default().chars().take(BODY_SHOWN_CHARS).collect();
     let place = if place.is_empty() { String::new() } else { format!(" to {}", place.escape_debug()) };
-    format!("status {}: it redirects{place}, which is not followed; set `url` to where it is to go", response.status)
+    format!("status {}: it redirects{place}, which is not followed; set `url` to the final address", response.status)
 }
 
 fn shown(response: &Response) -> String {
@@ -129,7 +129,7 @@ mod tests {
     fn a_redirect_is_final_at_the_third_try() {
         let headers = vec![("Location".to_owned(), "http://169.254.169.254/\n".to_owned())];
         let response = Response { status: 302, headers, body: Vec::new() };
-        let why = "status 302: it redirects to http://169.254.169.254/, which is not followed; set `url` to where it is to go";
+        let why = "status 302: it redirects to http://169.254.169.254/, which is not followed; set `url` to the final address";
         let tries: Vec<Outcome> = (1..=3).map(|attempt| by_status(&response, attempt)).collect();
         assert_eq!(tries, [again(None, why.to_owned()), again(None, why.to_owned()), Outcome::Rejected(why.to_owned())]);
         assert!(matches!(by_status(&Response { headers: Vec::new(), ..response }, 1), Outcome::Retry(_)));

@@ -66,10 +66,10 @@ impl Settings {
             return refuse("settings.url: names no address".to_owned());
         }
         if self.template.is_some() && self.format.is_some() {
-            return refuse("settings.template: `format` says already what the body is; keep one of them".to_owned());
+            return refuse("settings.template: `format` already sets the body; keep one of them".to_owned());
         }
         if self.content_type.is_some() && self.template.is_none() {
-            return refuse("settings.content_type: only a `template` can be of another type; remove the key".to_owned());
+            return refuse("settings.content_type: only a `template` can have another content type; remove the key".to_owned());
         }
         if self.content_type.as_deref().is_some_and(|text| text.is_empty() || !text.chars().all(|c| c.is_ascii_graphic() || c == ' ')) {
             return refuse("settings.content_type: is no content type like \"text/plain; charset=utf-8\"".to_owned());

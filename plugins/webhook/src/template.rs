@@ -57,7 +57,7 @@ impl Template {
         template.render_captured_to(Serde(Event::from_message(message, max_alerts)), &mut body).map_err(|err| explain(&err))?;
         if self.is_json {
             serde_json::from_slice::<serde::de::IgnoredAny>(&body.0)
-                .map_err(|err| format!("what it makes is no JSON: {err}; write values without quotes around them, as {{{{ id }}}}"))?;
+                .map_err(|err| format!("its output is no JSON: {err}; write values without quotes around them, as {{{{ id }}}}"))?;
         }
         Ok(body.0)
     }
@@ -67,8 +67,8 @@ impl Template {
 fn explain(err: &minijinja::Error) -> String {
     let line = err.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     let why = match err.kind() {
-        ErrorKind::OutOfFuel => format!("it takes more than {FUEL} steps, or makes too much; does a loop multiply?"),
-        ErrorKind::WriteFailure => format!("what it makes is longer than {BODY_BYTES_MAX} bytes; list fewer alerts with `max_alerts`"),
+        ErrorKind::OutOfFuel => format!("it takes more than {FUEL} steps, or creates too much data; are loops nested?"),
+        ErrorKind::WriteFailure => format!("its output is longer than {BODY_BYTES_MAX} bytes; list fewer alerts with `max_alerts`"),
         ErrorKind::UndefinedError => {
             "a name is unknown there; known are id, type, timestamp and what is in data, as the README lists it".to_owned()
         }

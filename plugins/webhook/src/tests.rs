@@ -61,7 +61,7 @@ fn a_message_about_a_whole_incident_is_marked() {
     let payload = payload(&message(vec![whole]), None);
     let sent = &payload["alerts"][0];
     assert_eq!(sent["status"], "resolved");
-    assert_eq!(sent["annotations"]["summary"], "it fired and resolved before this receiver could be told");
+    assert_eq!(sent["annotations"]["summary"], "it fired and resolved before this receiver could be notified");
 }
 
 #[test]
@@ -288,11 +288,11 @@ fn mistakes_name_their_correction() {
     );
     check_refused(
         r#"{"url":"https://x","template":"x","format":"generic"}"#,
-        expect!["settings.template: `format` says already what the body is; keep one of them"],
+        expect!["settings.template: `format` already sets the body; keep one of them"],
     );
     check_refused(
         r#"{"url":"https://x","content_type":"text/plain"}"#,
-        expect!["settings.content_type: only a `template` can be of another type; remove the key"],
+        expect!["settings.content_type: only a `template` can have another content type; remove the key"],
     );
     check_refused(
         r#"{"url":"https://x","sign":{"secret":"a"}}"#,
@@ -429,23 +429,23 @@ fn an_invalid_template_is_an_error_of_the_settings() {
     refused(
         "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
         expect![
-            "settings.template: with a sample message: line 1: it takes more than 400000 steps, or makes too much; does a loop multiply?"
+            "settings.template: with a sample message: line 1: it takes more than 400000 steps, or creates too much data; are loops nested?"
         ],
     );
     refused(
         "{% for a in range(10) %}{{ 'x' * 30000 }}{% endfor %}",
-        expect!["settings.template: with a sample message: what it makes is longer than 262144 bytes; list fewer alerts with `max_alerts`"],
+        expect!["settings.template: with a sample message: its output is longer than 262144 bytes; list fewer alerts with `max_alerts`"],
     );
     refused(
         "{{ 'x' * 1000000000 }}",
         expect![
-            "settings.template: with a sample message: line 1: it takes more than 400000 steps, or makes too much; does a loop multiply?"
+            "settings.template: with a sample message: line 1: it takes more than 400000 steps, or creates too much data; are loops nested?"
         ],
     );
     check_refused(
         r#"{"url":"https://x","template":"{\"text\": \"{{ id }}\"}"}"#,
         expect![
-            "settings.template: with a sample message: what it makes is no JSON: expected `,` or `}` at line 1 column 12; write values without quotes around them, as {{ id }}"
+            "settings.template: with a sample message: its output is no JSON: expected `,` or `}` at line 1 column 12; write values without quotes around them, as {{ id }}"
         ],
     );
 }
@@ -455,7 +455,7 @@ fn a_template_that_explodes_with_its_alerts_is_refused_then() {
     let settings = r#"{"url":"https://x","content_type":"text/plain","template":"{% for a in data.alerts %}{% for b in data.alerts %}{{ a.title }}{{ b.detail }}{% endfor %}{% endfor %}"}"#;
     let many = message((0..200).map(|number| alert(&format!("db{number}"), None)).collect());
     let Err(Outcome::Rejected(why)) = body(settings, &many) else { panic!("it is too long") };
-    expect!["settings.template: what it makes is longer than 262144 bytes; list fewer alerts with `max_alerts`"].assert_eq(&why);
+    expect!["settings.template: its output is longer than 262144 bytes; list fewer alerts with `max_alerts`"].assert_eq(&why);
     assert!(body(&settings.replace("\"template\"", "\"max_alerts\":3,\"template\""), &many).is_ok());
 }
 

@@ -21,7 +21,7 @@ fn a_role_or_a_datname_near_its_own_limit_is_named_with_a_larger_one() {
         LIMITS,
         expect![[r#"
         role app uses 96 % of its connections
-        96 % of the connections that role app may have are open. Beyond its limit every new session of it fails.
+        96 % of the connections that role app may have are open. Beyond the limit, every new session of the role fails.
         > More instances of the application, or larger pools, than the limit was set for.
         > Make the pools of app smaller, or raise its limit: `ALTER ROLE "app" CONNECTION LIMIT 75;`.
         - connection limit: 50
@@ -107,7 +107,7 @@ fn a_limit_of_the_role_of_pharos_is_advice_to_its_owner() {
         &facts(1, 1),
         expect![[r#"
         role pharos, which Pharos uses, has too few sessions
-        Role pharos may have 1 session at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the server accepts sessions. Without the second, databases are not watched. Other roles are not concerned.
+        Role pharos may have 1 session at once. Pharos uses two: one that stays open, and one that visits each database and tests whether the server accepts sessions. Without the second session, databases are not monitored. Other roles are not affected.
         > The role has a CONNECTION LIMIT below two.
         > On the primary: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
         - sessions of the role: 1
@@ -119,8 +119,8 @@ fn a_limit_of_the_role_of_pharos_is_advice_to_its_owner() {
         &facts(5, 5),
         expect![[r#"
             role pharos, which Pharos uses, has too few sessions
-            Role pharos may have 5 sessions at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the server accepts sessions. Without the second, databases are not watched. Others use the role as well, and may be refused.
-            > Others use the role of Pharos as well.
+            Role pharos may have 5 sessions at once. Pharos uses two: one that stays open, and one that visits each database and tests whether the server accepts sessions. Without the second session, databases are not monitored. Other clients use the role as well, and may be refused.
+            > Other clients use the role of Pharos as well.
             > Give Pharos a role of its own, or: `ALTER ROLE "pharos" CONNECTION LIMIT 7;`.
             - sessions of the role: 5
             - primary: db1:5432

@@ -37,7 +37,7 @@ fn a_long_wait_for_a_lock_names_the_blocking_session() {
             session has waited 32 s for a lock
             The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Process 100 blocks 2 sessions, for AccessExclusiveLock on public.orders.
             > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
-            > See what it does: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 100; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            > See what it does: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 100; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, since a cancel has no effect there. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
             - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
             - process 200: blocks 1 session, longest 1.5 s, for ShareLock
         "#]],
@@ -47,9 +47,9 @@ fn a_long_wait_for_a_lock_names_the_blocking_session() {
         &facts,
         expect![[r#"
             3 sessions wait for locks
-            3 sessions wait for locks held or queued for by others. The longest chain is 2 deep. Process 100 blocks 2 sessions, for AccessExclusiveLock on public.orders.
-            > A lock that everyone needs is held or queued for: most often a schema change (`ALTER TABLE`, `CREATE INDEX` without `CONCURRENTLY`) or one row that every transaction updates.
-            > See what it does: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 100; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            3 sessions wait for locks that other sessions hold or wait for. The longest chain is 2 deep. Process 100 blocks 2 sessions, for AccessExclusiveLock on public.orders.
+            > A session holds or waits for a lock that many sessions need: most often a schema change (`ALTER TABLE`, `CREATE INDEX` without `CONCURRENTLY`) or one row that every transaction updates.
+            > See what it does: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 100; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, since a cancel has no effect there. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
             - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
             - process 200: blocks 1 session, longest 1.5 s, for ShareLock
         "#]],
@@ -65,7 +65,7 @@ fn a_long_wait_is_reported_without_the_table_as_well() {
             session has waited 32 s for a lock
             The longest wait for a lock has lasted 32 s. 3 sessions wait in all.
             > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
-            > Find who blocks: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            > Find the blocking sessions: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, since a cancel has no effect there. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
         "#]],
     );
 }
@@ -150,9 +150,9 @@ fn a_full_table_of_locks_names_what_is_held_most() {
     "#,
         expect![[r#"
             83 % of the table of locks is used
-            83 % of the room for locks is taken. When it is full, statements fail with `out of shared memory`, whoever runs them.
+            83 % of the table of locks is used. When it is full, statements of any session fail with `out of shared memory`.
             > Transactions that touch thousands of relations: a dump, a query over all partitions without a filter on their key, a schema change of many tables at once.
-            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5; COMMIT;` names who takes it. More room needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = <more>;`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5; COMMIT;` shows the sessions with most locks. A larger table needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = <more>;`.
             - AccessShareLock: 5000
             - RowExclusiveLock: 100
         "#]],
@@ -178,9 +178,9 @@ fn a_forgotten_prepared_transaction_is_named_with_its_end() {
         &facts(4000.0),
         expect![[r#"
             prepared transaction waits for 1 h 6 min
-            Prepared transaction o'brien has been prepared for 1 h 6 min. Until somebody ends it, also over restarts, it keeps its locks, and vacuum cannot remove what it may still see.
-            > The transaction manager that prepared it is gone or forgot it.
-            > Ask the transaction manager how it ended; if it knows nothing of it: in shop, `ROLLBACK PREPARED 'o''brien';`.
+            Prepared transaction o'brien has been prepared for 1 h 6 min. Until it is ended, even over restarts, it keeps its locks, and vacuum cannot remove rows that it may still see.
+            > The transaction manager that prepared it no longer runs or has lost it.
+            > Ask the transaction manager how it ended; if it has no record of it: in shop, `ROLLBACK PREPARED 'o''brien';`.
             - prepared transaction: o'brien by app in shop
             - primary: db1:5432
         "#]],

@@ -26,9 +26,9 @@ fn a_restart_is_an_info_with_its_time() {
         &facts,
         expect![[r#"
         the server restarted
-        The server started 3 min 5 s ago, at 2023-11-14 22:13:20 UTC by its clock. All sessions and open transactions ended. This alert ends by itself 15 minutes after the restart.
+        The server started 3 min 5 s ago, at 2023-11-14 22:13:20 UTC by the server's clock. All sessions and open transactions ended. This alert ends by itself 15 minutes after the restart.
         > An operator, an update, or the service manager restarted it; or a failover.
-        > If the restart was planned, there is nothing to do. The server's log at that time says why: `SELECT pg_catalog.pg_current_logfile();` has its file where the server writes its own, else the service manager has it, as `journalctl -u 'postgresql*'`.
+        > If the restart was planned, there is nothing to do. The server's log at that time has the reason: `SELECT pg_catalog.pg_current_logfile();` returns the log file if the server writes its own. Otherwise read the log of the service manager: `journalctl -u 'postgresql*'`.
     "#]],
     );
 }
@@ -48,9 +48,9 @@ fn a_crash_is_a_warning_also_when_a_restart_followed() {
         &facts,
         expect![[r#"
         a process of the server crashed
-        A process of the server crashed, and the server ended all sessions and recovered 3 min 5 s ago, at 2023-11-14 22:13:20 UTC by its clock. It was one of 2 restarts in 15 minutes. All sessions and open transactions ended. This alert ends by itself 15 minutes after the restart.
-        > The kernel killed the process for want of memory (signal 9), a person did, or PostgreSQL or an extension has a fault (signal 6 or 11).
-        > The server's log at that time says why: `SELECT pg_catalog.pg_current_logfile();` has its file where the server writes its own, else the service manager has it, as `journalctl -u 'postgresql*'`. `was terminated by signal` has the process and the signal, `Failed process was running` its statement. `journalctl -k | grep -i -E 'out of memory|oom|segfault'`, or `dmesg -T`, on the host says whether the kernel killed it: then set `work_mem` and the number of sessions lower, or give the host more memory.
+        A process of the server crashed, and the server ended all sessions and recovered 3 min 5 s ago, at 2023-11-14 22:13:20 UTC by the server's clock. It was one of 2 restarts in 15 minutes. All sessions and open transactions ended. This alert ends by itself 15 minutes after the restart.
+        > The kernel killed the process because memory ran out (signal 9), a person killed it, or PostgreSQL or an extension has a fault (signal 6 or 11).
+        > The server's log at that time has the reason: `SELECT pg_catalog.pg_current_logfile();` returns the log file if the server writes its own. Otherwise read the log of the service manager: `journalctl -u 'postgresql*'`. The line `was terminated by signal` has the process and the signal, the line `Failed process was running` its statement. `journalctl -k | grep -i -E 'out of memory|oom|segfault'`, or `dmesg -T`, on the host shows whether the kernel killed it: then set `work_mem` and the number of sessions lower, or give the host more memory.
     "#]],
     );
 }
@@ -70,9 +70,9 @@ fn a_start_without_statistics_is_a_warning() {
         &facts,
         expect![[r#"
         the server started after an unclean end
-        The server started without the statistics of the run before, as after a crash, 4 s ago, at 2023-11-14 22:13:20 UTC by its clock. All sessions and open transactions ended. This alert ends by itself 15 minutes after the restart.
+        The server started without the statistics of the previous run, as after a crash, 4 s ago, at 2023-11-14 22:13:20 UTC by the server's clock. All sessions and open transactions ended. This alert ends by itself 15 minutes after the restart.
         > The host or the container went down, the server was killed or stopped with `immediate`, or it was restored from a backup.
-        > The server's log at that time says why: `SELECT pg_catalog.pg_current_logfile();` has its file where the server writes its own, else the service manager has it, as `journalctl -u 'postgresql*'`. `database system was interrupted` there, and the end of the run before, tell a crash. `journalctl -k | grep -i -E 'out of memory|oom|segfault'`, or `dmesg -T`, on the host says whether the kernel killed it. Autovacuum has lost what it knew of dead rows: `ANALYZE;` in each database.
+        > The server's log at that time has the reason: `SELECT pg_catalog.pg_current_logfile();` returns the log file if the server writes its own. Otherwise read the log of the service manager: `journalctl -u 'postgresql*'`. The line `database system was interrupted` there, and the end of the previous run's log, show a crash. `journalctl -k | grep -i -E 'out of memory|oom|segfault'`, or `dmesg -T`, on the host shows whether the kernel killed it. Autovacuum has lost its counts of dead rows: run `ANALYZE;` in each database.
     "#]],
     );
 }

@@ -80,9 +80,9 @@ fn changed_settings_and_those_that_wait_are_named() {
         CHANGED,
         expect![[r#"
             1 setting waits for a restart
-            1 setting waits for a restart of the server: what is in the files is not what is in force.
-            > A setting that only a start reads was changed.
-            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting FROM pg_settings WHERE pending_restart; COMMIT;`, then restart at a quiet hour, or take the change back.
+            1 setting waits for a restart of the server: the values in the files are not yet in force.
+            > A setting that the server reads only at its start was changed.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting FROM pg_settings WHERE pending_restart; COMMIT;`, then restart at a quiet hour, or undo the change.
             - shared_buffers: in force: 1GB
         "#]],
     );
@@ -93,7 +93,7 @@ fn changed_settings_and_those_that_wait_are_named() {
             changed: jit, work_mem
             Since the previous collection 2 settings have another value.
             > `ALTER SYSTEM` or an edit of postgresql.conf, then a reload or a restart.
-            > If nobody meant it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM pg_settings WHERE source = 'configuration file' ORDER BY name; COMMIT;` tells where each value comes from; `ALTER SYSTEM RESET` takes one back.
+            > If the change was not planned: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM pg_settings WHERE source = 'configuration file' ORDER BY name; COMMIT;` shows where each value comes from; `ALTER SYSTEM RESET` removes a value that `ALTER SYSTEM` set.
             - jit: on → off, seen 2023-11-14 22:13:30 UTC
             - work_mem: 4MB → 64MB, seen 2023-11-14 22:13:20 UTC
         "#]],
@@ -131,7 +131,7 @@ fn outdated_extensions_come_with_their_statements_and_an_unread_datname_is_skipp
         expect![[r#"
             1 extension of app can be updated
             The server has newer files of 1 extension than app uses, so its functions and views are the old ones.
-            > Packages or the server were upgraded, which leaves every database as it was.
+            > Packages or the server were upgraded, which does not update the extensions in the databases.
             > In app, after a look at its release notes: `ALTER EXTENSION "pg_stat_statements" UPDATE;`.
             - pg_stat_statements: 1.9 → 1.11
             - primary: db1:5432

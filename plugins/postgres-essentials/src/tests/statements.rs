@@ -32,7 +32,7 @@ fn only_statements_with_calls_enough_are_slow() {
             statement 1a2b takes 750 ms on average
             Statement 1a2b, run by web in app, took 750 ms on average since the previous collection.
             > A missing index, a plan that changed after statistics did, more rows than it was written for, or a wait for locks or disk.
-            > Its text is in `GET /api/database/slow-queries` under this fingerprint. Logged in as web, and never as superuser, since the text is its author's and even EXPLAIN runs functions of it: `EXPLAIN (ANALYZE, BUFFERS)` of the text, `ANALYZE` of its tables; then index what it filters and joins by.
+            > Its text is in `GET /api/database/slow-queries` under this fingerprint. Log in as web, and never as superuser: its author wrote the text, and even EXPLAIN runs the functions in it. Run `EXPLAIN (ANALYZE, BUFFERS)` of the text and `ANALYZE` of its tables; then index the columns that it filters and joins by.
             - 95th percentile (estimated): 2 s
         "#]],
     );
@@ -48,14 +48,14 @@ fn dropped_statements_are_reported() {
         "statement-evictions",
         facts,
         expect![[r#"
-        statement-evictions: raise info: pg_stat_statements forgets statements
+        statement-evictions: raise info: pg_stat_statements drops statements
     "#]],
     );
     check_texts(
         "statement-evictions",
         facts,
         expect![[r#"
-            pg_stat_statements forgets statements
+            pg_stat_statements drops statements
             It dropped its least used entries 2 times in the last 10 s, so rates and sums of statements are too low.
             > More different statements than it can hold, often because values are written into the text: lists of varying length, or temporary tables with names of their own.
             > Pass values as parameters (`= ANY($1)` instead of a list), or `ALTER SYSTEM SET pg_stat_statements.max = 10000;`, which needs a restart.

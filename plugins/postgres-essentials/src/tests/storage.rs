@@ -64,9 +64,9 @@ fn a_crash_that_deletes_the_count_of_failures_resolves_no_alert() {
         facts,
         expect![[r#"
             data pages of app are corrupt
-            Checksum failures in app before a crash took its statistics, which mends no page: 3. What is on disk is not what was written.
-            > A failing disk, controller or memory, or storage that does not keep its word about fsync.
-            > Fail over to a standby whose disks are sound, keep the broken data directory, and restore what is lost from a backup. The server's log names file and block; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_stat_database; COMMIT;` the time of the last failure. After the repair, `SELECT pg_catalog.pg_stat_reset();` in the database ends this alert.
+            Checksum failures in app before a crash deleted its statistics, which repairs no page: 3. What is on disk is not what was written.
+            > A failing disk, controller or memory, or storage that confirms an fsync before the data is on disk.
+            > Fail over to a standby with healthy disks, keep the broken data directory, and restore lost data from a backup. The server's log names file and block; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_stat_database; COMMIT;` the time of the last failure. After the repair, `SELECT pg_catalog.pg_stat_reset();` in the database ends this alert.
         "#]],
     );
 }
@@ -85,7 +85,7 @@ fn a_count_of_no_failures_is_skipped_while_the_earlier_count_is_unknown() {
     "#,
         expect![[r#"
             checksum-failure{datname=shop}: raise critical: data pages of shop are corrupt
-            checksum-failure: skipped: the agent does not know yet what was counted before its start: its store has not answered
+            checksum-failure: skipped: the count from before the start of the agent is not loaded yet: its store has not answered
         "#]],
     );
 }
@@ -111,8 +111,8 @@ fn temporary_files_are_graded_by_bytes_a_second() {
         expect![[r#"
             app spills 20 MiB/s to temporary files
             Sorts, hashes and the like in app do not fit into work_mem and write 20 MiB a second to disk.
-            > work_mem is too small for what the statements sort or hash, or an index that would spare the sort is missing.
-            > Let the server name them: `ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_catalog.pg_reload_conf();`. Then raise it where it is needed, not for all: `ALTER ROLE <role> SET work_mem = '256MB';`.
+            > work_mem is too small for what the statements sort or hash, or an index that would avoid the sort is missing.
+            > Let the server log the statements: `ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_catalog.pg_reload_conf();`. Then raise work_mem where it is needed, not for all roles: `ALTER ROLE <role> SET work_mem = '256MB';`.
             - app, web, 1a2b: 2560 blocks/s
         "#]],
     );

@@ -34,7 +34,7 @@ fn a_wait_that_takes_half_of_all_active_time_is_reported_with_its_statements() {
             8 sessions wait for IO:WALSync
             On average 8 sessions wait for WALSync (IO), at least half of all the time that sessions are active.
             > Commits wait until the disk has their WAL.
-            > Put more changes into one transaction, give pg_wal a faster disk, or, where the last moments may be lost, `ALTER ROLE <role> SET synchronous_commit = off;`. Who waits: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, query_start, query FROM pg_stat_activity WHERE wait_event = 'WALSync'; COMMIT;`.
+            > Put more changes into one transaction, give pg_wal a faster disk, or, where the latest commits may be lost in a crash, `ALTER ROLE <role> SET synchronous_commit = off;`. The waiting sessions: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, query_start, query FROM pg_stat_activity WHERE wait_event = 'WALSync'; COMMIT;`.
             - statement -8123456789012345678: 1 min waited, by etl in app
             - statement 42: 20 s waited, by web in app
         "#]],

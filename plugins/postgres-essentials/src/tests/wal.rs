@@ -56,9 +56,9 @@ fn a_checkpoint_is_overdue_only_where_there_is_something_to_write() {
         &facts(1e6),
         expect![[r#"
             the last checkpoint was 16 min 40 s ago
-            The last checkpoint ended 16 min 40 s ago, 3.33 times checkpoint_timeout. After a crash all WAL since then is replayed before anybody can connect, and until then none of it is removed.
+            The last checkpoint ended 16 min 40 s ago, 3.33 times checkpoint_timeout. After a crash all WAL since then is replayed before clients can connect. None of this WAL is removed before the next checkpoint.
             > The disk cannot take the changed pages as fast as they come, or the checkpointer is stuck in a slow fsync.
-            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'checkpointer'; COMMIT;` tells what it waits for: an event of type IO is the disk. Then give it less at once: `ALTER SYSTEM SET checkpoint_completion_target = 0.9; SELECT pg_catalog.pg_reload_conf();`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'checkpointer'; COMMIT;` shows what it waits for: an event of type IO means the disk. Then let it write less at once: `ALTER SYSTEM SET checkpoint_completion_target = 0.9; SELECT pg_catalog.pg_reload_conf();`.
             - checkpoint_timeout: 5 min
         "#]],
     );
@@ -85,8 +85,8 @@ fn an_archive_that_fails_is_graded_by_how_long_nothing_was_archived() {
         expect![[r#"
             no WAL was archived for 10 min
             Attempts to archive WAL have failed for 10 min. A restore ends where the archive does, and WAL stays on disk until it is archived.
-            > The archive is full, away or refuses the server, or archive_command is wrong.
-            > The server's log has the output of the command: `SHOW archive_command;`, and run it by hand as the server's user. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time, last_archived_time FROM pg_stat_archiver; COMMIT;` shows when it goes on.
+            > The archive is full, unreachable or refuses the server, or archive_command is wrong.
+            > The server's log has the output of the command: `SHOW archive_command;`, and run it by hand as the server's user. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time, last_archived_time FROM pg_stat_archiver; COMMIT;` shows when archiving works again.
             - last failed: 000000010000000000000006
             - failed attempts: 12
         "#]],
@@ -156,8 +156,8 @@ fn wal_on_disk_is_compared_with_what_the_settings_plan_for() {
         expect![[r#"
             WAL takes 20 GiB on disk
             pg_wal holds 20 GiB, 10 times what max_wal_size and wal_keep_size plan for.
-            > A replication slot keeps WAL for a consumer that does not take it: 18 GiB.
-            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT slot_name, active, wal_status, pg_size_pretty(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)) FROM pg_replication_slots ORDER BY restart_lsn; COMMIT;` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time FROM pg_stat_archiver; COMMIT;`. Never remove files of pg_wal by hand. Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
+            > A replication slot keeps WAL for a consumer that does not read it: 18 GiB.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT slot_name, active, wal_status, pg_size_pretty(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)) FROM pg_replication_slots ORDER BY restart_lsn; COMMIT;` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time FROM pg_stat_archiver; COMMIT;`. Never remove files of pg_wal by hand. Limit the WAL that slots keep; a slot that keeps more at that moment becomes unusable: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
             - kept by a slot: 18 GiB
         "#]],
     );

@@ -41,9 +41,9 @@ fn a_table_is_bloated_by_share_and_by_size_and_a_missing_estimate_is_skipped() {
         TABLES,
         expect![[r#"
             60 % of public.orders of app is empty
-            About 60 % of table public.orders of app holds no rows, by an estimate from statistics. It is read and cached all the same.
-            > Rows were deleted or updated faster than vacuum came by, or while something held it back; vacuum gives the space to new rows, but not back to the disk.
-            > If the table will not grow into it: in an hour in which nobody needs the table, in app: `VACUUM (FULL, ANALYZE) "public"."orders";`. Let vacuum come sooner: `ALTER TABLE "public"."orders" SET (autovacuum_vacuum_scale_factor = 0.02);`. The extension pg_repack does it while everybody works, but runs functions of the owner's indexes as whoever starts it: not as superuser where the owner is not trusted.
+            About 60 % of table public.orders of app holds no rows, by an estimate from statistics. The empty space is still read and cached.
+            > Rows were deleted or updated faster than vacuum removed them, or while something held vacuum back. Vacuum frees the space for new rows, but does not return it to the disk.
+            > If the table will not fill the empty space: at a time when the table is not in use, in app: `VACUUM (FULL, ANALYZE) "public"."orders";`. Let vacuum start sooner: `ALTER TABLE "public"."orders" SET (autovacuum_vacuum_scale_factor = 0.02);`. The extension pg_repack does it while the table is in use, but runs functions of the owner's indexes with the rights of its caller: do not call it as superuser if the owner is not trusted.
             - empty: 11.2 GiB
             - size: 18.6 GiB
             - primary: db1:5432
@@ -85,7 +85,7 @@ fn an_index_is_bloated_by_share_and_by_size() {
         expect![[r#"
             62 % of index orders_pkey of app is empty
             About 62 % of index orders_pkey on orders of app holds no entries, by an estimate from statistics.
-            > Many entries were removed, or its keys were changed, in no order; pages that are not wholly empty are not given back.
+            > Many entries were removed, or keys were changed, in random order. Pages that are not completely empty are not freed.
             > In app: `REINDEX INDEX CONCURRENTLY "public"."orders_pkey";`, which needs its size on disk once more.
             - empty: 477 MiB
             - size: 763 MiB

@@ -29,7 +29,7 @@ fn the_kind_of_an_invalid_index_decides_its_fix() {
         | app | public | plain | plain_a | public | invalid | - | 9 | - | - | - | false |",
         expect![[r#"
             In app: `DROP INDEX CONCURRENTLY "pg_toast"."pg_toast_1_index_ccold";`. pg_toast_1_index itself stays.
-            In app, as the owner of the table, see which keys are there more than once: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT lower(mail), count(*) FROM "public"."users" WHERE (NOT gone) AND ROW(lower(mail)) IS NOT NULL GROUP BY lower(mail) HAVING count(*) > 1 LIMIT 20; COMMIT;`. Once there is none: `REINDEX INDEX CONCURRENTLY "public"."users_mail";`. Without need of it: `DROP INDEX CONCURRENTLY "public"."users_mail";`.
+            In app, as the owner of the table, see which keys occur more than once: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT lower(mail), count(*) FROM "public"."users" WHERE (NOT gone) AND ROW(lower(mail)) IS NOT NULL GROUP BY lower(mail) HAVING count(*) > 1 LIMIT 20; COMMIT;`. Once there is none: `REINDEX INDEX CONCURRENTLY "public"."users_mail";`. If the index is not needed: `DROP INDEX CONCURRENTLY "public"."users_mail";`.
             In app: `REINDEX INDEX "public"."rooms_excl";`. It cannot be dropped: the constraint rooms_excl needs it.
             In app: `REINDEX INDEX CONCURRENTLY "public"."parts_1_a";`. It cannot be dropped: it belongs to the index of a partitioned table.
             In app: `REINDEX INDEX CONCURRENTLY "public"."plain_a";` if it is wanted, else `DROP INDEX CONCURRENTLY "public"."plain_a";`.
@@ -58,9 +58,9 @@ fn a_primary_key_uses_existing_columns_and_indexes() {
             In app, a, "B" are unique already: `ALTER TABLE "public"."uniq" ADD PRIMARY KEY USING INDEX "Uniq";`.
             In app, as the owner of the table: a are unique and may be null: if `BEGIN; SET LOCAL search_path = pg_catalog; SELECT count(*) FROM "public"."uniq_null" WHERE NOT ROW(a) IS NOT NULL; COMMIT;` is 0, `ALTER TABLE "public"."uniq_null" ADD PRIMARY KEY USING INDEX "uniq_a";`. Else `ALTER TABLE "public"."uniq_null" ADD COLUMN "row_id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a lock.
             In app, a are unique already: `ALTER TABLE "public"."uniq_key" ADD PRIMARY KEY (a);`, which builds its index while the table is locked.
-            In app, if no column will do: `ALTER TABLE "public"."parts" ADD COLUMN "id" bigserial;`, which rewrites all partitions under a lock, and `ALTER TABLE "public"."parts" ADD PRIMARY KEY ("id", day);`: a key holds what divides the partitions.
-            In app, if no column will do: `ALTER TABLE "public"."heirs" ADD COLUMN "id" bigserial PRIMARY KEY;`, which rewrites it and its heirs under a lock; each heir needs a key of its own.
-            In app, "public"."hashed" can have no primary key as it is: its partitions are divided by an expression, which a key cannot hold. Where that is meant so, leave it out: `except` of this check.
+            In app, if no column will do: `ALTER TABLE "public"."parts" ADD COLUMN "id" bigserial;`, which rewrites all partitions under a lock, and `ALTER TABLE "public"."parts" ADD PRIMARY KEY ("id", day);`: a primary key must contain the partition key.
+            In app, if no column will do: `ALTER TABLE "public"."heirs" ADD COLUMN "id" bigserial PRIMARY KEY;`, which rewrites it and its child tables under a lock; each child table needs a key of its own.
+            In app, "public"."hashed" can have no primary key as it is: its partitions are divided by an expression, which a key cannot hold. If this is intended, leave the table out: `except` of this check.
         "#]],
     );
 }
@@ -79,9 +79,9 @@ fn a_sequence_gets_a_fix_for_the_limit_that_it_reaches_first() {
         | app | public | sinking | public | sinking | id | int4 | -2100000000 | -2147483648 | 2147483647 | false | 0.98 | false | known |
         | app | public | few | public | capped | id | int4 | 99 | 100 | 2147483647 | true | 0.99 | false | known |",
         expect![[r#"
-            In app, if what takes its numbers is wide enough: `ALTER SEQUENCE "public"."falling" AS bigint NO MINVALUE;`.
-            In app, as the owner of the table, in an hour in which it may be locked while it is rewritten: `ALTER TABLE "sales"."tickets" ALTER COLUMN "id" TYPE bigint;` and `ALTER SEQUENCE "public"."tickets" AS bigint NO MAXVALUE;`. Columns that refer to it end as early and need the same; views that read it have to be dropped before and made again. Without that hour: a new bigint column, filled in batches by a trigger, then swapped.
-            In app, as the owner of the table, in an hour in which it may be locked while it is rewritten: `ALTER TABLE "public"."sinking" ALTER COLUMN "id" TYPE bigint;` and `ALTER SEQUENCE "public"."sinking" AS bigint NO MINVALUE;`. Columns that refer to it end as early and need the same; views that read it have to be dropped before and made again. Without that hour: a new bigint column, filled in batches by a trigger, then swapped.
+            In app, if the column that stores its numbers is large enough: `ALTER SEQUENCE "public"."falling" AS bigint NO MINVALUE;`.
+            In app, as the owner of the table, at a time when it may be locked while it is rewritten: `ALTER TABLE "sales"."tickets" ALTER COLUMN "id" TYPE bigint;` and `ALTER SEQUENCE "public"."tickets" AS bigint NO MAXVALUE;`. Columns that refer to it end as early and need the same; views that read it have to be dropped before and created again. If it may not be locked that long: a new bigint column, filled in batches by a trigger, then swapped.
+            In app, as the owner of the table, at a time when it may be locked while it is rewritten: `ALTER TABLE "public"."sinking" ALTER COLUMN "id" TYPE bigint;` and `ALTER SEQUENCE "public"."sinking" AS bigint NO MINVALUE;`. Columns that refer to it end as early and need the same; views that read it have to be dropped before and created again. If it may not be locked that long: a new bigint column, filled in batches by a trigger, then swapped.
             In app: `ALTER SEQUENCE "public"."few" AS bigint NO MAXVALUE;`.
         "#]],
     );
@@ -101,9 +101,9 @@ fn a_lock_is_freed_by_a_statement_that_suits_its_holder() {
         | app | public | busy | AccessExclusiveLock | held | 12 | web | active | 1700000000.5 | - |
         | app | public | prepared | AccessExclusiveLock | held | - | - | - | - | it's mine |",
         expect![[r#"
-            End who holds it and does nothing: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.500000+00'; COMMIT;`. Give schema changes `SET lock_timeout = '2s';`.
+            End the idle session that holds it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.500000+00'; COMMIT;`. Give schema changes `SET lock_timeout = '2s';`.
             Let it finish, or cancel it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00'; COMMIT;`. If it is idle in transaction by now: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00'; COMMIT;`. Give schema changes `SET lock_timeout = '2s';`.
-            Ask the transaction manager how it's mine ended; if it knows nothing of it: in app, `ROLLBACK PREPARED 'it''s mine';`. Give schema changes `SET lock_timeout = '2s';`.
+            Ask the transaction manager how it's mine ended; if it has no record of it: in app, `ROLLBACK PREPARED 'it''s mine';`. Give schema changes `SET lock_timeout = '2s';`.
         "#]],
     );
 }
@@ -135,19 +135,19 @@ fn the_obstacle_to_freezing_is_named_and_younger_ones_are_not() {
         (
             "| app | pg_temp_3 | basket | temporary | 230000000 | 1 | false | 11 | web | 1700000000.5 |",
             expect![[r#"
-                Let its application drop "pg_temp_3"."basket", or end the session: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.500000+00'; COMMIT;`. The next vacuum in app tells the new age.
+                Let its application drop "pg_temp_3"."basket", or end the session: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.500000+00'; COMMIT;`. The next vacuum in app shows the new age.
             "#]],
         ),
         (
             "| app | pg_temp_3 | basket | temporary | 230000000 | 1 | false | - | - | - |",
             expect![[r#"
-                Close the session that made "pg_temp_3"."basket"; it is one of the oldest: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, application_name, backend_start FROM pg_stat_activity WHERE datname = 'app' ORDER BY backend_start; COMMIT;`. The next vacuum in app tells the new age.
+                Close the session that created "pg_temp_3"."basket"; it is one of the oldest: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, application_name, backend_start FROM pg_stat_activity WHERE datname = 'app' ORDER BY backend_start; COMMIT;`. The next vacuum in app shows the new age.
             "#]],
         ),
         (
             "| app | pg_temp_3 | basket | temporary | 230000000 | 1 | true | - | - | - |",
             expect![[r#"
-            As superuser, in app: `DROP TABLE "pg_temp_3"."basket";`. The next vacuum there tells the new age.
+            As superuser, in app: `DROP TABLE "pg_temp_3"."basket";`. The next vacuum there shows the new age.
         "#]],
         ),
         (
@@ -159,7 +159,7 @@ fn the_obstacle_to_freezing_is_named_and_younger_ones_are_not() {
         (
             "",
             expect![[r#"
-                In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10; COMMIT;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
+                In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10; COMMIT;` shows the oldest tables. Only its session can drop a table of pg_temp; for the others run `VACUUM (FREEZE, VERBOSE) <table>;`.
             "#]],
         ),
     ] {
@@ -186,7 +186,7 @@ fn the_obstacle_to_freezing_is_named_and_younger_ones_are_not() {
         "freeze-overdue",
         &holder(229_000_000),
         expect![[r#"
-            First: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00'; COMMIT;`. Bound the next one: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`. In app, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
+            First: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00'; COMMIT;`. To prevent a repetition: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`. In app, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
         "#]],
     );
     check(

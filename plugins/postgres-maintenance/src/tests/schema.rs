@@ -114,7 +114,7 @@ fn an_index_that_a_session_drops_is_reported_and_an_index_in_creation_is_skipped
         expect![[r#"
         index orders_bad of app is invalid
         No query may use index orders_bad on orders of app, while writes may keep it up to date.
-        > Process 4711 (alice) drops it, or changes it, and waits: DROP INDEX CONCURRENTLY waits for every older transaction that may still use the index.
+        > Process 4711 (alice) drops or changes the index, and waits: DROP INDEX CONCURRENTLY waits for every older transaction that may still use the index.
         > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, xact_start FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(4711)); COMMIT;` names who it waits for. Let them finish, or end who does nothing: `SELECT pg_catalog.pg_terminate_backend(<pid>);`.
         - primary: db1:5432
     "#]],
@@ -125,7 +125,7 @@ fn an_index_that_a_session_drops_is_reported_and_an_index_in_creation_is_skipped
         expect![[r#"
         index orders_bad of app is invalid
         No query may use index orders_bad on orders of app, while writes may keep it up to date.
-        > Process 4711 (alice) drops it, or changes it, in a transaction that stays open.
+        > Process 4711 (alice) drops or changes the index in a transaction that stays open.
         > In app: let it finish. If it waits, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, xact_start FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(4711)); COMMIT;` names who it waits for. Let them finish, or end who does nothing: `SELECT pg_catalog.pg_terminate_backend(<pid>);`. If it does nothing: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;`.
         - primary: db1:5432
     "#]],
@@ -225,9 +225,9 @@ fn an_index_is_unused_when_every_server_was_asked_for_long_enough() {
     let report = judge("index-unused", &facts);
     expect![[r#"
         index-unused{datname=app,schema=public,relation=orders,index=orders_note}: raise info: index orders_note of app is not used by any server
-        index-unused{datname=shop,schema=public,relation=orders,index=orders_note}: skipped: not every server could be asked for it
-        index-unused{datname=new,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than collect.unused_after, or it is not known since when they count
-        index-unused{datname=ages,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than collect.unused_after, or it is not known since when they count
+        index-unused{datname=shop,schema=public,relation=orders,index=orders_note}: skipped: not every server could be read
+        index-unused{datname=new,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than collect.unused_after, or the start of the count is unknown
+        index-unused{datname=ages,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than collect.unused_after, or the start of the count is unknown
     "#]].assert_eq(&render(&report));
     expect![[r#"
         index orders_note of app is not used by any server
@@ -277,8 +277,8 @@ fn a_missing_key_or_index_is_an_info() {
         FACTS,
         expect![[r#"
             public.log of app has no primary key
-            Rows of public.log cannot be told apart: logical replication cannot carry their updates and deletes, and tools that rewrite the table while it is used cannot either.
-            > The table was made without one.
+            Rows of public.log cannot be distinguished: logical replication cannot copy their updates and deletes, and tools that rewrite a table in use cannot process it.
+            > The table was created without a primary key.
             > In app, if no column will do: `ALTER TABLE "public"."log" ADD COLUMN "id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a lock.
             - why: no primary key
             - size: 85.8 MiB
@@ -299,8 +299,8 @@ fn a_missing_key_or_index_is_an_info() {
         FACTS,
         expect![[r#"
             public.events of app is mostly read as a whole
-            Most reads of public.events of app go over all of its rows, and it is large. This alert ends once most reads of the last hour go by an index, or none goes over the whole table.
-            > An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type.
+            Most reads of public.events of app read all of its rows, and the table is large. This alert ends once most reads of the last hour use an index, or no read goes over the whole table.
+            > An index on the columns that its queries filter by is missing, or they cannot use it: a function around the column, another type.
             > See which statements of app read it, in `/api/database/slow-queries?threshold=10ms` or pg_stat_statements, then `EXPLAIN` those on public.events, as the role that runs them and never as superuser, since EXPLAIN runs functions of their authors; index what they filter by.
             - why: 900 of 910 scans
             - size: 8.38 GiB
@@ -334,8 +334,8 @@ fn a_sequence_is_judged_by_the_remaining_numbers_of_it_or_of_its_column() {
             sequence-exhausted{datname=app,schema=public,sequence=orders_id_seq}: raise critical: sequence orders_id_seq of app has used 97 %
             sequence-exhausted{datname=app,schema=public,sequence=tickets}: raise warning: sequence tickets of app has used 85 %
             sequence-exhausted{datname=app,schema=public,sequence=hidden}: skipped: its value is hidden from the role: in app, GRANT SELECT ON SEQUENCE "public"."hidden" TO <role>
-            sequence-exhausted{datname=app,schema=public,sequence=waiting}: skipped: there are so many sequences that it was not asked yet
-            sequence-exhausted{datname=app,schema=public,sequence=changing}: skipped: somebody is changing it, so its value was not read
+            sequence-exhausted{datname=app,schema=public,sequence=waiting}: skipped: there are so many sequences that it was not read yet
+            sequence-exhausted{datname=app,schema=public,sequence=changing}: skipped: a session is changing it, so its value was not read
         "#]],
     );
     check_texts(
@@ -344,7 +344,7 @@ fn a_sequence_is_judged_by_the_remaining_numbers_of_it_or_of_its_column() {
         expect![[r#"
             sequence orders_id_seq of app has used 97 %
             97 % of the numbers that sequence orders_id_seq of app can give orders.id are used. After the last one every insert fails.
-            > Its own limit is low, or numbers are taken and not used: rolled back inserts, `ON CONFLICT`, caches.
+            > Its own limit is low, or numbers are drawn and not stored: rolled back inserts, `ON CONFLICT`, caches.
             > In app: `ALTER SEQUENCE "public"."orders_id_seq" AS bigint NO MAXVALUE;`.
             - last value: 2080374784
             - last possible: 2147483647
@@ -367,9 +367,9 @@ fn unread_datnames_and_unreadable_sequences_are_reported() {
         FACTS,
         expect![[r#"
             tables and indexes of secret are not watched
-            Pharos could not look into database secret. Nothing is known of its tables, indexes, sequences and extensions.
-            > What is read there fails; the evidence has the server's words.
-            > `pharos doctor` says what is missing; if it is meant so, `except = { datname = ["secret"] }` of this check.
+            Pharos could not read database secret. The state of its tables, indexes, sequences and extensions is unknown.
+            > A read in this database fails; the evidence has the server's error message.
+            > `pharos doctor` says what is missing; if this is intended, `except = { datname = ["secret"] }` of this check.
             - db1:5432, indexes: permission denied for database
         "#]],
     );
@@ -392,9 +392,9 @@ fn unread_datnames_and_unreadable_sequences_are_reported() {
         locked,
         expect![[r#"
             public.orders of app is locked
-            An AccessExclusiveLock on public.orders of app was held or waited for at each visit, so nobody can use the table, and its exact size is not read.
+            An AccessExclusiveLock on public.orders of app was held or waited for at each visit, so no client can use the table, and its exact size is not read.
             > A schema change, `VACUUM FULL`, `CLUSTER` or `TRUNCATE` in a transaction that stays open, or one that waits behind a long query.
-            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass; COMMIT;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it. Give schema changes `SET lock_timeout = '2s';`.
+            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass; COMMIT;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of the session that holds it. Give schema changes `SET lock_timeout = '2s';`.
             - AccessExclusiveLock: held
             - AccessExclusiveLock: waiting
             - primary: db1:5432
@@ -428,46 +428,46 @@ fn an_unread_datname_is_reported_once_with_the_reason_of_its_server() {
     let alert_text = |reason: &str, why: &str| finding_text(&judge("datname-not-visited", &unvisited(reason, why)).findings[0]);
     expect![[r#"
         tables and indexes of broken are not watched
-        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
-        > An interrupted DROP DATABASE left it behind. Its data is gone, and nobody can connect to it.
+        Pharos could not read database broken. The state of its tables, indexes, sequences and extensions is unknown.
+        > An interrupted DROP DATABASE left it behind. Its data is lost, and no client can connect to it.
         > On the primary: `DROP DATABASE "broken";`.
         - db1:5432, tables: an interrupted DROP DATABASE left it behind
     "#]]
     .assert_eq(&alert_text("datname-invalid", "an interrupted DROP DATABASE left it behind"));
     expect![[r#"
         tables and indexes of broken are not watched
-        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
-        > pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.
-        > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for "broken" and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        Pharos could not read database broken. The state of its tables, indexes, sequences and extensions is unknown.
+        > pg_hba.conf has no line that admits the role of Pharos to this database, or a line that rejects it.
+        > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first matching line counts. Put a line for "broken" and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; if this is intended, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: pg_hba.conf rejects connection
     "#]].assert_eq(&alert_text("pg-hba", "pg_hba.conf rejects connection"));
     expect![[r#"
         tables and indexes of broken are not watched
-        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
-        > All sessions are taken that its CONNECTION LIMIT allows, which are none but those of superusers where it is 0.
-        > To have it watched, with room for two more: `ALTER DATABASE "broken" CONNECTION LIMIT <more>;`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        Pharos could not read database broken. The state of its tables, indexes, sequences and extensions is unknown.
+        > The database has reached its CONNECTION LIMIT. A limit of 0 admits only superusers.
+        > To monitor it, allow two more sessions: `ALTER DATABASE "broken" CONNECTION LIMIT <more>;`; if this is intended, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: its CONNECTION LIMIT is 0
     "#]].assert_eq(&alert_text("datname-limit", "its CONNECTION LIMIT is 0"));
     expect![[r#"
         tables and indexes of broken are not watched
-        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
+        Pharos could not read database broken. The state of its tables, indexes, sequences and extensions is unknown.
         > The role of Pharos has no privilege to connect to it.
-        > As superuser: `GRANT CONNECT ON DATABASE "broken" TO <role>;`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        > As superuser: `GRANT CONNECT ON DATABASE "broken" TO <role>;`; if this is intended, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: may not connect
     "#]].assert_eq(&alert_text("privilege", "may not connect"));
     expect![[r#"
         tables and indexes of broken are not watched
-        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
-        > The role of Pharos has reached its own CONNECTION LIMIT; whoever else uses the server is let in.
+        Pharos could not read database broken. The state of its tables, indexes, sequences and extensions is unknown.
+        > The role of Pharos has reached its own CONNECTION LIMIT; other clients of the server can connect.
         > Pharos needs two sessions: `ALTER ROLE <role> CONNECTION LIMIT <more>;`.
         - db1:5432, tables: too many connections for role
     "#]]
     .assert_eq(&alert_text("role-limit", "too many connections for role"));
     expect![[r#"
         tables and indexes of broken are not watched
-        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
-        > A name in it is not in the encoding that the server says, so the server does not hand it out.
-        > Rename it in a session whose `client_encoding` is SQL_ASCII; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        Pharos could not read database broken. The state of its tables, indexes, sequences and extensions is unknown.
+        > A name in the database is not in the encoding that the server declares, so the server cannot return it.
+        > Rename it in a session whose `client_encoding` is SQL_ASCII; if this is intended, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: invalid byte sequence
     "#]]
     .assert_eq(&alert_text("encoding", "invalid byte sequence"));

@@ -114,8 +114,8 @@ fn the_cause_of_pressure_is_decided_in_order() {
     assert_eq!(decided(&format!("{TABLES}{}{busy}", HORIZON.replace("| app |", "| elsewhere |"))), "workers saturated");
     assert_eq!(decided(&format!("{TABLES}{at_it}")), "throttled by cost");
     assert_eq!(decided(&format!("{TABLES}{}", at_it.replace("seconds 0.002", "seconds 0"))), "running, but slow");
-    assert_eq!(decided(&format!("{TABLES}{idle}")), "no worker is at it");
-    assert_eq!(decided(TABLES), "no worker is at it");
+    assert_eq!(decided(&format!("{TABLES}{idle}")), "no worker vacuums the table");
+    assert_eq!(decided(TABLES), "no worker vacuums the table");
 }
 
 #[test]
@@ -126,9 +126,9 @@ fn each_cause_comes_with_its_own_fix() {
         &format!("{TABLES}{HORIZON}{at_it}"),
         expect![[r#"
             public.orders of app is 6 times past its vacuum trigger
-            Table public.orders of app has 6 times as many dead rows as autovacuum should let it have. Scans read them, and the table grows.
+            Table public.orders of app has 6 times as many dead rows as autovacuum should allow. Scans read them, and the table grows.
             > Vacuum may not remove the rows: process 4711 (etl) may still see them, from 20 M transactions ago. A transaction left open, or a very long query.
-            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;`. Bound the next one: `ALTER ROLE "etl" SET idle_in_transaction_session_timeout = '5min';`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;`. To prevent a repetition: `ALTER ROLE "etl" SET idle_in_transaction_session_timeout = '5min';`.
             - decided: horizon held
             - process 4711 (etl): 20 M transactions, for 2 h 30 min, idle in transaction, application nightly, in app
             - dead: 1 GiB
@@ -142,8 +142,8 @@ fn each_cause_comes_with_its_own_fix() {
         &format!("{TABLES}{at_it}"),
         expect![[r#"
             public.orders of app is 6 times past its vacuum trigger
-            Table public.orders of app has 6 times as many dead rows as autovacuum should let it have. Scans read them, and the table grows.
-            > A worker has been at it for 15 min, and may do little at a time: autovacuum_vacuum_cost_limit, which all workers share.
+            Table public.orders of app has 6 times as many dead rows as autovacuum should allow. Scans read them, and the table grows.
+            > A worker has vacuumed the table for 15 min, slowed down by autovacuum_vacuum_cost_limit, which all workers share.
             > `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 1000; SELECT pg_catalog.pg_reload_conf();`.
             - decided: throttled by cost
             - allowed to write: about 13 MiB/s a worker
@@ -158,9 +158,9 @@ fn each_cause_comes_with_its_own_fix() {
         &format!("{TABLES}{}", AUTOVACUUM.replace("WORKED_ON", "other")),
         expect![[r#"
             public.orders of app is 6 times past its vacuum trigger
-            Table public.orders of app has 6 times as many dead rows as autovacuum should let it have. Scans read them, and the table grows.
+            Table public.orders of app has 6 times as many dead rows as autovacuum should allow. Scans read them, and the table grows.
             > All 3 workers are busy with other tables.
-            > First let them go faster: `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 1000; SELECT pg_catalog.pg_reload_conf();`. Then more of them: `ALTER SYSTEM SET autovacuum_max_workers = 6;`, which needs a restart before PostgreSQL 18.
+            > First make the workers faster: `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 1000; SELECT pg_catalog.pg_reload_conf();`. Then add workers: `ALTER SYSTEM SET autovacuum_max_workers = 6;`, which needs a restart before PostgreSQL 18.
             - decided: workers saturated
             - dead: 1 GiB
             - dead rows: 5 M
@@ -185,7 +185,7 @@ fn old_statistics_matter_in_tables_with_many_rows() {
         TABLES,
         expect![[r#"
             statistics of public.events of app are old
-            3 times as many rows of public.events changed since it was last analysed as autovacuum should let change. Plans are made for a table that is no more.
+            3 times as many rows of public.events changed since it was last analysed as autovacuum should allow. The planner works with old numbers.
             > Autovacuum is off or has no worker left, the table was just loaded, or it is locked whenever its turn comes.
             > In app: `ANALYZE "public"."events";`.
             - rows: 9 M
@@ -203,7 +203,7 @@ fn workers_that_are_all_busy_are_named_with_what_they_do() {
             all autovacuum workers are busy
             All 3 autovacuum workers have been busy for long, so tables wait for their turn while they bloat.
             > Few workers for many tables, workers throttled by autovacuum_vacuum_cost_limit, or one very large table each.
-            > First let them go faster: `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 1000; SELECT pg_catalog.pg_reload_conf();`. Then more of them: `ALTER SYSTEM SET autovacuum_max_workers = 6;`, which needs a restart before PostgreSQL 18.
+            > First make the workers faster: `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 1000; SELECT pg_catalog.pg_reload_conf();`. Then add workers: `ALTER SYSTEM SET autovacuum_max_workers = 6;`, which needs a restart before PostgreSQL 18.
             - orders of app: for 15 min
         "#]],
     );
@@ -225,8 +225,8 @@ fn a_large_table_without_autovacuum_is_an_info() {
         TABLES,
         expect![[r#"
             autovacuum is off for public.archive of app
-            Table public.archive of app is neither vacuumed nor analysed, except to save transaction ids, and then all at once.
-            > Somebody turned it off for a load, or because it was in the way, and did not turn it on again.
+            Table public.archive of app is neither vacuumed nor analysed, except to prevent wraparound, and then all at once.
+            > It was turned off for a load of data, or because it disturbed other work, and not turned on again.
             > In app: `ALTER TABLE "public"."archive" RESET (autovacuum_enabled);`.
             - size: 8 GiB
             - dead: 0 B
@@ -242,9 +242,9 @@ fn each_holder_of_the_horizon_is_named_with_its_own_fix() {
         HORIZON,
         expect![[r#"
             process 4711 (etl) holds vacuum back by 20 M transactions
-            What process 4711 (etl) may still see is from 20 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
+            Rows that process 4711 (etl) may still see are from 20 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
             > A transaction left open, or a very long query.
-            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;`. Bound the next one: `ALTER ROLE "etl" SET idle_in_transaction_session_timeout = '5min';`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;`. To prevent a repetition: `ALTER ROLE "etl" SET idle_in_transaction_session_timeout = '5min';`.
             - process 4711 (etl): 20 M transactions, for 2 h 30 min, idle in transaction, application nightly, in app
         "#]],
     );
@@ -263,7 +263,7 @@ fn each_holder_of_the_horizon_is_named_with_its_own_fix() {
         &facts("slot", "| slot | old'slot | - | - | - | 200000000 | - |"),
         expect![[r#"
             replication slot old'slot holds vacuum back by 200 M transactions
-            What replication slot old'slot may still see is from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
+            Rows that replication slot old'slot may still see are from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
             > The consumer of the slot holds an old snapshot, or is gone and left its slot behind.
             > Start the consumer or let it catch up; if it is gone for good: `SELECT pg_catalog.pg_drop_replication_slot('old''slot');`.
             - replication slot old'slot: 200 M transactions
@@ -274,9 +274,9 @@ fn each_holder_of_the_horizon_is_named_with_its_own_fix() {
         &facts("prepared", "| prepared | tx1 | - | shop | app | 200000000 | 9000 |"),
         expect![[r#"
         prepared transaction tx1 holds vacuum back by 200 M transactions
-        What prepared transaction tx1 may still see is from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
-        > The transaction manager that prepared it is gone or forgot it.
-        > Ask the transaction manager how it ended; if it knows nothing of it: in shop, `ROLLBACK PREPARED 'tx1';`.
+        Rows that prepared transaction tx1 may still see are from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
+        > The transaction manager that prepared it no longer runs or has lost it.
+        > Ask the transaction manager how it ended; if it has no record of it: in shop, `ROLLBACK PREPARED 'tx1';`.
         - prepared transaction tx1: 200 M transactions, for 2 h 30 min, in shop
     "#]],
     );
@@ -285,7 +285,7 @@ fn each_holder_of_the_horizon_is_named_with_its_own_fix() {
         &facts("standby", "| standby | db2 | 99 | - | repl | 200000000 | 5 |"),
         expect![[r#"
             standby db2 holds vacuum back by 200 M transactions
-            What standby db2 may still see is from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
+            Rows that standby db2 may still see are from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
             > A long query on a standby with hot_standby_feedback.
             > On the standby: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, age(backend_xmin) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY 4 DESC LIMIT 5; COMMIT;` and end the first with `SELECT pg_catalog.pg_terminate_backend(<pid>);`. If reports there may be cancelled instead: `ALTER SYSTEM SET hot_standby_feedback = off; SELECT pg_catalog.pg_reload_conf();`.
             - standby db2: 200 M transactions, for 5 s
@@ -296,7 +296,7 @@ fn each_holder_of_the_horizon_is_named_with_its_own_fix() {
         &facts("backend", "| backend | autovacuum worker | 99 | app | - | 200000000 | 5 |"),
         expect![[r#"
             process 99 (autovacuum worker) holds vacuum back by 200 M transactions
-            What process 99 (autovacuum worker) may still see is from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
+            Rows that process 99 (autovacuum worker) may still see are from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
             > A transaction left open, or a very long query.
             > Let it finish; if it hangs, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 99; COMMIT;`.
             - process 99 (autovacuum worker): 200 M transactions, for 5 s, in app

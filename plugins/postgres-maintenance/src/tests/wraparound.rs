@@ -52,8 +52,8 @@ fn both_id_counters_are_watched_for_wraparound() {
         &format!("{AGES}{OLD_TABLES}{HOLDER}"),
         expect![[r#"
             oldest transaction id in app is 1.2 G old
-            Database app has not frozen its oldest transaction id for 1.2 G transactions, 55.9 % of what there is. Shortly before the end PostgreSQL refuses all writes.
-            > Vacuum cannot freeze what replication slot standby2 may still see, from 900 M transactions ago. The consumer of the slot holds an old snapshot, or is gone and left its slot behind.
+            Database app has not frozen its oldest transaction id for 1.2 G transactions, 55.9 % of the id space. Shortly before its end PostgreSQL refuses all writes.
+            > Vacuum cannot freeze rows that replication slot standby2 may still see, from 900 M transactions ago. The consumer of the slot holds an old snapshot, or is gone and left its slot behind.
             > First: Start the consumer or let it catch up; if it is gone for good: `SELECT pg_catalog.pg_drop_replication_slot('standby2');`. In app, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
             - used of the id space: 55.9 %
             - public.orders: 1.2 G
@@ -66,9 +66,9 @@ fn both_id_counters_are_watched_for_wraparound() {
         &AGES.replace("1200000000", "1700000000"),
         expect![[r#"
             oldest transaction id in app is 1.7 G old
-            Database app has not frozen its oldest transaction id for 1.7 G transactions, 79.2 % of what there is. Shortly before the end PostgreSQL refuses all writes. Vacuum is past its failsafe age: it skips indexes and all throttling, and may still be too late.
+            Database app has not frozen its oldest transaction id for 1.7 G transactions, 79.2 % of the id space. Shortly before its end PostgreSQL refuses all writes. Vacuum is past its failsafe age: it skips indexes and all throttling, and may still be too late.
             > Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that lock the table.
-            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10; COMMIT;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
+            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10; COMMIT;` shows the oldest tables. Only its session can drop a table of pg_temp; for the others run `VACUUM (FREEZE, VERBOSE) <table>;`.
             - used of the id space: 79.2 %
             - primary: db1:5432
         "#]],
@@ -129,7 +129,7 @@ fn tables_that_are_not_frozen_in_time_have_alerts_of_their_own() {
         expect![[r#"
             oldest transaction id in public.orders of app is 1.2 G old
             Table public.orders of app has not been frozen for 1.2 G transactions. Shortly before 2.15 G PostgreSQL refuses all writes.
-            > Vacuum cannot freeze what replication slot standby2 may still see, from 900 M transactions ago. The consumer of the slot holds an old snapshot, or is gone and left its slot behind.
+            > Vacuum cannot freeze rows that replication slot standby2 may still see, from 900 M transactions ago. The consumer of the slot holds an old snapshot, or is gone and left its slot behind.
             > First: Start the consumer or let it catch up; if it is gone for good: `SELECT pg_catalog.pg_drop_replication_slot('standby2');`. In app: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
             - used of the id space: 55.9 %
             - primary: db1:5432

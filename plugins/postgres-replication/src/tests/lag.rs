@@ -79,8 +79,8 @@ fn a_lag_that_three_servers_see_is_reported_once_in_each_unit() {
     );
     expect![[r#"
         db2.example.com:5432 is 6 min 40 s behind its primary
-        Changes of 6 min 40 s are not yet replayed by db2.example.com:5432. Reads from it are that old, and a failover to it loses as much or waits.
-        > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
+        Changes of 6 min 40 s are not yet replayed by db2.example.com:5432. Reads from it are that old, and a failover to it loses these changes or waits.
+        > More writes than the network or the standby's disk can handle, a replay that waits for a query, or a standby that receives nothing.
         > On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`.
         - lag in WAL: 2 GiB
     "#]].assert_eq(&finding_text(&judge("member-lag", &facts).findings[0]));
@@ -100,8 +100,8 @@ fn a_standby_outside_the_configuration_is_judged_by_its_sender() {
     );
     expect![[r#"
         standby walreceiver (10.0.0.2) of db1:5432 is 45 s behind
-        Changes of 45 s wait to be replayed by standby walreceiver (10.0.0.2) of db1:5432. Reads from it are that old, and a failover to it loses as much or waits.
-        > More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby that was away, or one that was given a delay: recovery_min_apply_delay.
+        Changes of 45 s wait to be replayed by standby walreceiver (10.0.0.2) of db1:5432. Reads from it are that old, and a failover to it loses these changes or waits.
+        > More writes than the network or the standby's disk can handle, a replay paused by a long query on the standby, or a standby that was unreachable, or one with a configured delay: recovery_min_apply_delay.
         > On the sender: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;` the first that lags is the bottleneck. If only replay lags: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and queries older than max_standby_streaming_delay on the standby.
         - lag in time: 45 s
         - lag in WAL: 2 GiB
@@ -145,8 +145,8 @@ fn an_ordered_delay_is_no_lag_but_wal_that_has_not_arrived_is() {
     );
     expect![[r#"
         db2.example.com:5432 is 40 s behind its primary, beyond its delay of 6 min
-        Changes of 40 s are not yet replayed by db2.example.com:5432, beyond its delay of 6 min. Reads from it are that old, and a failover to it loses as much or waits.
-        > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
+        Changes of 40 s are not yet replayed by db2.example.com:5432, beyond its delay of 6 min. Reads from it are that old, and a failover to it loses these changes or waits.
+        > More writes than the network or the standby's disk can handle, a replay that waits for a query, or a standby that receives nothing.
         > On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`.
         - lag in WAL: 2 GiB
         - recovery_min_apply_delay: 6 min

@@ -20,9 +20,9 @@ fn slots_are_watched_for_consumers_and_loss() {
         facts,
         expect![[r#"
             slot s1 has no consumer
-            Nobody consumes replication slot s1, which keeps 5 GiB of WAL on disk, more with every write until the disk is full.
+            Replication slot s1 has no consumer. It keeps 5 GiB of WAL on disk, and more with every write until the disk is full.
             > Its standby or subscriber is down, or was removed without its slot.
-            > Start the consumer, or, if it is gone for good, `SELECT pg_catalog.pg_drop_replication_slot('s1');`. Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
+            > Start the consumer, or, if it is gone for good, `SELECT pg_catalog.pg_drop_replication_slot('s1');`. Limit the WAL that slots keep; a slot that keeps more at that moment becomes unusable: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
             - WAL kept: 5 GiB
         "#]],
     );
@@ -65,9 +65,9 @@ fn an_invalid_slot_is_reported_once_with_its_reason() {
         &facts("idle_timeout"),
         expect![[r#"
             slot s1 is invalidated
-            Replication slot s1 can never be used again: idle_timeout. Its consumer has to begin anew.
-            > Its consumer was away for longer than idle_replication_slot_timeout.
-            > `SELECT pg_catalog.pg_drop_replication_slot('s1');`, then build the consumer anew. For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_catalog.pg_reload_conf();`.
+            Replication slot s1 can never be used again: idle_timeout. Its consumer must be rebuilt.
+            > Its consumer was unreachable for longer than idle_replication_slot_timeout.
+            > `SELECT pg_catalog.pg_drop_replication_slot('s1');`, then rebuild the consumer. For a consumer that connects rarely: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_catalog.pg_reload_conf();`.
             - inactive for at least: 2 h
         "#]],
     );
@@ -76,9 +76,9 @@ fn an_invalid_slot_is_reported_once_with_its_reason() {
         &facts("rows_removed"),
         expect![[r#"
             slot s1 is invalidated
-            Replication slot s1 can never be used again: rows_removed. Its consumer has to begin anew.
+            Replication slot s1 can never be used again: rows_removed. Its consumer must be rebuilt.
             > Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.
-            > `SELECT pg_catalog.pg_drop_replication_slot('s1');`, then build the consumer anew. On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`.
+            > `SELECT pg_catalog.pg_drop_replication_slot('s1');`, then rebuild the consumer. On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`.
             - inactive for at least: 2 h
         "#]],
     );
@@ -116,8 +116,8 @@ fn a_slot_that_retains_much_wal_is_reported_with_the_state_of_its_consumer() {
         expect![[r#"
             slot away keeps 20 GiB of WAL
             Replication slot away keeps 20 GiB of WAL on disk for its consumer. When the disk is full, the server stops.
-            > Its consumer is away.
-            > Start the consumer, or, if it is gone for good, `SELECT pg_catalog.pg_drop_replication_slot('away');`. Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
+            > Its consumer is not connected.
+            > Start the consumer, or, if it is gone for good, `SELECT pg_catalog.pg_drop_replication_slot('away');`. Limit the WAL that slots keep; a slot that keeps more at that moment becomes unusable: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
             - WAL kept: 20 GiB
             - WAL until loss: 30 GiB
             - inactive for at least: 2 h
@@ -140,8 +140,8 @@ fn the_loss_of_wal_is_predicted_for_a_slot_that_falls_behind() {
         FAR_BEHIND,
         expect![[r#"
             slot away loses WAL in 4 h 28 min
-            At the present rate of writing, replication slot away is past max_slot_wal_keep_size in 4 h 28 min. After that its consumer has to begin anew.
-            > Its consumer is away, or slower than the server writes.
+            At the present rate of writing, replication slot away is past max_slot_wal_keep_size in 4 h 28 min. After that its consumer must be rebuilt.
+            > Its consumer is not connected, or slower than the server writes.
             > Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = <more>; SELECT pg_catalog.pg_reload_conf();`.
             - WAL kept: 20 GiB
             - WAL until loss: 30 GiB

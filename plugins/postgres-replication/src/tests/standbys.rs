@@ -63,7 +63,7 @@ fn a_standby_that_does_not_replay_is_reported() {
         expect![[r#"
             replay is paused on this standby
             The standby receives changes and does not apply them: reads grow older, WAL fills its disk, and a failover to it has to replay all of it first.
-            > Somebody paused it, or the primary has settings that are larger than the standby's, such as max_connections.
+            > It was paused by hand, or the primary has settings that are larger than the standby's, such as max_connections.
             > `SELECT pg_catalog.pg_wal_replay_resume();`. If it pauses again, the log names the setting: raise it on the standby and restart it.
             - replay lag: 15 min
             - WAL not replayed: 1 MiB
@@ -139,7 +139,7 @@ fn conflicts_are_reported_with_their_reason() {
             replay cancelled 1 query in app (snapshot)
             Since the previous collection replay cancelled 1 query in app on this standby, for reason snapshot.
             > Rows that the query could still see were vacuumed on the primary.
-            > Let the primary know of it: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`; vacuum there then waits.
+            > Let the standby report its snapshots to the primary: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`; vacuum on the primary then waits.
         "#]],
     );
 }

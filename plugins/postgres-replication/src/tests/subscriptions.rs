@@ -34,8 +34,8 @@ fn a_subscription_is_down_or_disabled_but_not_both() {
         SUBSCRIPTIONS,
         expect![[r#"
             subscription from_shop of app is down
-            Subscription from_shop of app is enabled and no worker runs for it. Its tables grow old, and its slot on the publisher keeps WAL there.
-            > The publisher is away or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in use.
+            Subscription from_shop of app is enabled and no worker runs for it. Its tables are not updated, and its slot on the publisher keeps WAL there.
+            > The publisher is unreachable or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in use.
             > The server's log says why. In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT subname, pid, received_lsn, latest_end_time FROM pg_stat_subscription WHERE subname = 'from_shop'; COMMIT;`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers = <more>;`, which needs a restart.
             - primary: db1:5432
         "#]],
@@ -53,7 +53,7 @@ fn a_subscription_is_down_or_disabled_but_not_both() {
         expect![[r#"
             subscription off of app is disabled
             Subscription off of app receives nothing, while its slot on the publisher keeps WAL until the disk there is full.
-            > Somebody disabled it, or an error did, where disable_on_error is set.
+            > It was disabled by hand, or by an error because disable_on_error is set.
             > In app: `ALTER SUBSCRIPTION "off" ENABLE;`, after a look at the server's log; if it is no longer wanted, `DROP SUBSCRIPTION "off";`, which drops its slot as well.
             - primary: db1:5432
         "#]],
@@ -66,10 +66,10 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
         "subscription-silent",
         SUBSCRIPTIONS,
         expect![[r#"
-            subscription good of app heard nothing for 3 min 20 s
-            The publisher last sent something to subscription good of app 3 min 20 s ago. It says at least that it is alive more often than that.
-            > The network between them drops what it carries, the publisher hangs, or the worker waits for a lock.
-            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'logical replication worker'; COMMIT;` tells a lock; else let it connect anew: `ALTER SUBSCRIPTION "good" DISABLE;` and `ALTER SUBSCRIPTION "good" ENABLE;`.
+            subscription good of app has received nothing for 3 min 20 s
+            The publisher last sent something to subscription good of app 3 min 20 s ago. A healthy publisher sends at least a keepalive message more often than that.
+            > The network between them loses packets, the publisher hangs, or the worker waits for a lock.
+            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'logical replication worker'; COMMIT;` shows a lock; otherwise reconnect it: `ALTER SUBSCRIPTION "good" DISABLE;` and `ALTER SUBSCRIPTION "good" ENABLE;`.
             - primary: db1:5432
         "#]],
     );
@@ -77,7 +77,7 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
         "subscription-silent",
         SUBSCRIPTIONS,
         expect![[r#"
-        subscription-silent{datname=app,subscription=good}: raise warning: subscription good of app heard nothing for 3 min 20 s
+        subscription-silent{datname=app,subscription=good}: raise warning: subscription good of app has received nothing for 3 min 20 s
     "#]],
     );
     check(
@@ -92,9 +92,9 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
         SUBSCRIPTIONS,
         expect![[r#"
             subscription from_shop of app fails
-            Subscription from_shop of app had 3 errors since the previous collection and does not get on.
+            Subscription from_shop of app had 3 errors since the previous collection and makes no progress.
             > A change does not fit: a row that is already there, a column or table that is missing, a constraint of the subscriber.
-            > The server's log names the change and where it ended. Mend the row or the table; to leave the change out, from PostgreSQL 15 on, in app: `ALTER SUBSCRIPTION "from_shop" SKIP (lsn = <lsn>);` with the LSN of the log.
+            > The server's log names the change and its last LSN. Correct the row or the table; to skip the change, from PostgreSQL 15 on, in app: `ALTER SUBSCRIPTION "from_shop" SKIP (lsn = <lsn>);` with the LSN of the log.
             - errors while applying: 9
         "#]],
     );
@@ -111,7 +111,7 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
         expect![[r#"
             3 tables of subscription from_shop not copied
             3 tables of subscription from_shop of app are not copied yet, so changes of them are not applied.
-            > The copy is large, fails and is begun again, or has no worker: max_sync_workers_per_subscription.
+            > The copy is large, fails and starts again, or has no worker: max_sync_workers_per_subscription.
             > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel WHERE srsubstate <> 'r'; COMMIT;`, and the server's log. A table that was added later needs `ALTER SUBSCRIPTION "from_shop" REFRESH PUBLICATION;`.
             - primary: db1:5432
         "#]],

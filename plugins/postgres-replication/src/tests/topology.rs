@@ -83,9 +83,9 @@ fn two_primaries_are_both_named_and_the_old_one_is_to_be_stopped() {
         &split,
         expect![[r#"
             split brain: db1:5432 and db2:5432 are primaries
-            db1:5432 and db2:5432 are primaries of one cluster and both take writes. What one of them took is lost when it is made a standby.
-            > A standby was promoted while the primary went on or came back: nobody kept it from starting.
-            > At once, on db1:5432: stop it, `pg_ctl stop -m fast -D <data_directory>`, and keep it from being started again. Save what only it has, then `pg_rewind --target-pgdata=<data_directory> --source-server='host=db2 port=5432 user=postgres dbname=postgres'` and start it as a standby.
+            db1:5432 and db2:5432 are primaries of one cluster and both take writes. The writes of one of them are lost when it becomes a standby.
+            > A standby was promoted while the old primary still ran or came back: its start was not prevented.
+            > At once, on db1:5432: stop it, `pg_ctl stop -m fast -D <data_directory>`, and prevent another start. Save the data that only it has, then `pg_rewind --target-pgdata=<data_directory> --source-server='host=db2 port=5432 user=postgres dbname=postgres'` and start it as a standby.
             - db1:5432: primary, timeline 3
             - db2:5432: primary, timeline 4
         "#]],
@@ -100,7 +100,7 @@ fn a_primary_that_could_not_be_asked_is_neither_there_nor_away() {
         "no-primary",
         &ASKED,
         expect![[r#"
-            no-primary: skipped: Pharos could not ask db1:5432, which may be the primary
+            no-primary: skipped: Pharos could not query db1:5432, which may be the primary
         "#]],
     );
     // A single reachable primary is enough.
@@ -144,7 +144,7 @@ fn a_database_without_a_reachable_primary_is_critical() {
         "no-primary",
         &[("primary | true", "unknown | true")],
         expect![[r#"
-        no-primary: skipped: db1:5432 does not say yet whether it is the primary
+        no-primary: skipped: db1:5432 has not reported yet whether it is the primary
     "#]],
     );
 }
@@ -164,9 +164,9 @@ fn servers_of_different_clusters_are_an_alert() {
         &differ,
         expect![[r#"
             servers of 2 different clusters
-            Servers that the configuration calls one database were made by different runs of initdb. They do not replicate each other, so none can take over for another.
-            > A wrong address in the configuration, or a server that was made anew behind the address of an old one.
-            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT system_identifier FROM pg_control_system(); COMMIT;` on each. Mend `replicas` of `[[database]]`, or build the odd one anew with pg_basebackup from the primary.
+            Servers that the configuration calls one database were created by different runs of initdb. They do not replicate each other, so none can take over for another.
+            > A wrong address in the configuration, or a new server at the address of an old one.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT system_identifier FROM pg_control_system(); COMMIT;` on each. Correct `replicas` of `[[database]]`, or rebuild the wrong server with pg_basebackup from the primary.
             - db1:5432: system identifier 7300000000000000001
             - db2:5432: system identifier 7300000000000000002
         "#]],
@@ -182,7 +182,7 @@ fn a_change_of_the_primary_is_an_info() {
             db1:5432 is the primary now
             Another server than before takes writes. What the old primary had not sent is lost.
             > A failover or switchover, by hand or by a manager such as Patroni.
-            > If nobody meant it, ask the manager of failovers why. Make the old primary a standby: `pg_rewind`, then start it with standby.signal. After an unplanned change, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT count(*) FROM pg_replication_slots; COMMIT;`: slots do not move along before PostgreSQL 17.
+            > If the change was not planned, look for the reason in the failover manager. Make the old primary a standby: `pg_rewind`, then start it with standby.signal. After an unplanned change, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT count(*) FROM pg_replication_slots; COMMIT;`: slots do not move along before PostgreSQL 17.
             - db1:5432: primary, timeline 3
             - db2:5432: standby, timeline 3
         "#]],
@@ -203,8 +203,8 @@ fn a_standby_is_behind_whether_it_is_connected_or_not() {
         &[("} 2", "} 600")],
         expect![[r#"
             db2:5432 is 10 min behind its primary
-            Changes of 10 min are not yet replayed by db2:5432. Reads from it are that old, and a failover to it loses as much or waits.
-            > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
+            Changes of 10 min are not yet replayed by db2:5432. Reads from it are that old, and a failover to it loses these changes or waits.
+            > More writes than the network or the standby's disk can handle, a replay that waits for a query, or a standby that receives nothing.
             > On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`.
             - lag in WAL: 1 MiB
         "#]],
@@ -218,16 +218,16 @@ fn standbys_without_a_sender_are_counted_over_all_servers() {
         "standby-not-connected",
         &third,
         expect![[r#"
-        standby-not-connected: raise warning: 1 standby is sent nothing
+        standby-not-connected: raise warning: 1 standby is without a sender
     "#]],
     );
     check_texts(
         "standby-not-connected",
         &third,
         expect![[r#"
-            1 standby is sent nothing
-            1 standby is up and does not say that it lacks a sender, but no server of the database sends WAL to as many: reads from it grow older, and it cannot take over.
-            > The connection between them is broken without either end knowing, or its primary_conninfo leads to a server that is not in `[[database]]`.
+            1 standby is without a sender
+            1 standby is up without a report of a missing sender, but the servers of the database send WAL to fewer: reads from it grow older, and it cannot take over.
+            > The connection between them is broken and neither end has noticed, or its primary_conninfo leads to a server that is not in `[[database]]`.
             > On each standby: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver; COMMIT;`; where there is no row, its log says why. If it is fed by a server that is not listed, add that to `replicas`, or: `standby-not-connected = { enabled = false }`.
             - db1:5432: primary, timeline 3
             - db3:5432: standby, timeline 3
@@ -299,7 +299,7 @@ fn a_site_of_standbys_alone_needs_no_primary_while_it_is_fed_from_elsewhere() {
         no server takes writes
         None of the 2 servers is a primary that can be reached, so every write fails.
         > The primary is down or cut off and no standby was promoted, or it was demoted by mistake.
-        > Promote nothing: db1:5432 still receives WAL, so a primary is there. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT sender_host, sender_port FROM pg_stat_wal_receiver; COMMIT;` on it names the server: let the agent reach it, or list it in `replicas` of `[[database]]`.
+        > Promote nothing: db1:5432 still receives WAL, so a primary exists. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT sender_host, sender_port FROM pg_stat_wal_receiver; COMMIT;` on it names the server: let the agent reach it, or list it in `replicas` of `[[database]]`.
         - db1:5432: standby
         - db2:5432: standby
     "#]].assert_eq(&finding_text(&judge("no-primary", &demoted).findings[0]));
@@ -312,11 +312,11 @@ fn only_those_that_send_to_standbys_count_each_for_itself() {
     let standby = "101 | streaming | false | 0";
     expect![[""]].assert_eq(&connected(&[standby, "102 | catchup | false | 5000"]));
     expect![[r#"
-        standby-not-connected: raise warning: 1 standby is sent nothing
+        standby-not-connected: raise warning: 1 standby is without a sender
     "#]]
     .assert_eq(&connected(&[standby, "102 | streaming | true | 0"]));
     expect![[r#"
-        standby-not-connected: raise warning: 1 standby is sent nothing
+        standby-not-connected: raise warning: 1 standby is without a sender
     "#]]
     .assert_eq(&connected(&[standby, "102 | startup | false | 0", "103 | backup | false | -", "104 | streaming | false | -"]));
 }
