@@ -76,7 +76,7 @@ async fn a_clean_restart_is_an_info_an_unclean_start_a_warning_and_a_restart_of_
     // Between two runs of the collector, and after a crash.
     server.kill().await.unwrap();
     server.restart().await.unwrap();
-    let alert = fires(&agent, RULE, &[], "without the statistics of the run before").await;
+    let alert = fires(&agent, RULE, &[], "without the statistics of the previous run").await;
     assert_eq!((&alert["severity"], &alert["value"]), (&"warning".into(), &2.0.into()), "{alert:#}");
     agent.stop().await;
 }
@@ -95,7 +95,7 @@ async fn every_major_version_shows_what_kind_of_restart_it_was() {
         assert_eq!(alert["title"], "the server restarted", "{major}: {alert:#}");
         server.kill().await.unwrap();
         server.restart().await.unwrap();
-        fires(&agent, RULE, &[], "without the statistics of the run before").await;
+        fires(&agent, RULE, &[], "without the statistics of the previous run").await;
         crash_a_session(&server).await;
         fires(&agent, RULE, &[], "the server ended all sessions and recovered").await;
         agent.stop().await;
