@@ -31,7 +31,7 @@ pub(super) fn worst(bad: Vec<(Grade, Observation)>, check: &str, report: &mut Re
     }
     in_turn.sort_by_key(|(turn, _)| *turn);
     let left_out: BTreeSet<usize> = in_turn.into_iter().skip(ROWS_MAX).map(|(_, place)| place).collect();
-    let why = format!("{} more are bad than the {ROWS_MAX} that are told", left_out.len());
+    let why = format!("{} more are bad than the {ROWS_MAX} that are reported", left_out.len());
     let mut chosen = Vec::new();
     for (place, (grade, observation)) in bad.into_iter().enumerate() {
         if left_out.contains(&place) {
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!((reported.len(), reported[0], reported[99]), (100, 32.0, 131.0));
         let skipped: Vec<&str> = report.skipped.iter().map(|skip| skip.labels[1].value.as_str()).collect();
         assert_eq!((skipped.len(), skipped[0], skipped[29]), (30, "t0", "t29"));
-        assert_eq!(report.skipped[0].reason, SkipReason::PartFailed("30 more are bad than the 100 that are told".to_owned()));
+        assert_eq!(report.skipped[0].reason, SkipReason::PartFailed("30 more are bad than the 100 that are reported".to_owned()));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn capital(text: &str) -> String {
 
 fn tables(families: &[Family]) -> String {
     let mut text =
-        "A value that reaches a threshold is past it. Where a severity says \"yes\", the check asks yes or no. `only`, `except` and\n\
+        "A value that reaches a threshold is past it. If a severity says \"yes\", the check answers yes or no. `only`, `except` and\n\
                     `overrides` choose by the labels of the subject and those in the last column.\n\n\
                     | check | what is wrong | info | warning | critical | clear | for | judged | labels |\n|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
@@ -67,7 +67,7 @@ fn tables(families: &[Family]) -> String {
         }
     }
     text.push_str(
-        "\n## Causes and fixes\n\nAs an alert tells them where it knows nothing more; with names in the place of the labels.\n\n",
+        "\n## Causes and fixes\n\nThe texts of an alert without further facts, with the names of labels in place of their values.\n\n",
     );
     text.push_str("| check | usual cause | fix |\n|---|---|---|\n");
     for Family { subject_kind, checks } in families {
