@@ -221,7 +221,7 @@ async fn notifications_that_were_not_delivered_at_the_stop_are_delivered_after_t
     let told = deliveries(&stage.ops);
     let last = told.last().unwrap();
     assert_eq!((told.iter().filter(|delivery| delivery.status == 200).count(), last.alerts.len()), (1, 1), "{last:?}");
-    assert!(last.alerts[0].annotations["summary"].contains("before this receiver could be told"), "{last:?}");
+    assert!(last.alerts[0].annotations["summary"].contains("before this receiver could be notified"), "{last:?}");
     agent.wait_series("pharos_notifications_pending{receiver=\"ops\"}", |waiting| waiting == 0.0).await;
     agent.stop().await;
 }

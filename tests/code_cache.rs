@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use crate::fixture::TestAgent;
 use crate::fixture::disk::SmallDisk;
 use crate::fixture::guests::guest;
+use crate::fixture::wait::until;
 use crate::fixture::zoo::{folder_of, named};
 
 const NOBODY: u32 = 65_534;
@@ -142,7 +143,9 @@ async fn without_space_or_folder_for_the_cache_plugins_serve_all_the_same() {
     // The whole directory may be deleted under a running agent.
     let folder = started_once(vec![named("steady", "")]).await;
     let agent = serving(folder, &["steady"]).await;
-    std::fs::remove_dir_all(agent.folder().join("data")).unwrap();
+    // A file that the agent writes at the same moment makes the first attempt fail.
+    let data = agent.folder().join("data");
+    until("the directory of the state can be deleted", async || std::fs::remove_dir_all(&data)).await;
     std::fs::write(agent.plugins_dir().join("late.wasm"), guest("id=late")).unwrap();
     agent.wait_plugin("late", |plugin| plugin["state"] == "serving" && plugin["last_error"].is_null()).await;
     let folder = agent.stop().await;

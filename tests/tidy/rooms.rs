@@ -34,7 +34,9 @@ fn paths(module: &Module, code: &str) -> Vec<Module> {
         }
         let mut from: Module = if word == "crate::" { Vec::new() } else { module.clone() };
         let mut rest = &code[at + word.len()..];
-        if word == "super::" {
+        // An import that is indented stands in a module within the file, whose parent is the file itself.
+        let is_indented = code[..at].rsplit('\n').next().is_some_and(|before| before.trim_start() == "use " && before.starts_with(' '));
+        if word == "super::" && !is_indented {
             from.pop();
             while let Some(further) = rest.strip_prefix("super::") {
                 from.pop();
@@ -130,10 +132,10 @@ fn no_room_imports_itself_by_way_of_others() {
 #[test]
 fn paths_are_read_in_every_form() {
     let module = vec!["http".to_owned(), "api".to_owned()];
-    let code = "use crate::{\n    board::Board,\n    store::{self, Store},\n};\nuse super::access;\nlet x = self::alerts::list(super::super::clock::now());";
+    let code = "use crate::{\n    board::Board,\n    store::{self, Store},\n};\nuse super::access;\n    use super::Own;\nlet x = self::alerts::list(super::super::clock::now());";
     let mut found: Vec<String> = paths(&module, code).iter().map(|path| path.join("/")).collect();
     found.sort();
-    assert_eq!(found, ["board/Board", "clock/now", "http/access", "http/api/alerts/list", "store/Store", "store/self"]);
+    assert_eq!(found, ["board/Board", "clock/now", "http/access", "http/api/Own", "http/api/alerts/list", "store/Store", "store/self"]);
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn rejected_connections(case: &Case) -> Explanation {
     let interval = text::duration(case.snapshot.reading_seconds(REJECTED));
     let max = case.related(CLIENTS_MAX).map(|max| evidence("maxclients", text::count(max)));
     Explanation {
-        title: format!("{connections} turned away"),
+        title: format!("{connections} refused"),
         detail: format!("In the last {interval} the server refused {connections}, because maxclients was reached."),
         cause: "More clients than maxclients, or than the process may have open files.".to_owned(),
         fix: "Make the pools of the clients smaller, or raise the limit: `CONFIG GET maxclients` shows the limit in force. At its start \

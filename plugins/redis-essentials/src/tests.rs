@@ -132,13 +132,13 @@ fn one_rejected_connection_is_a_warning() {
     check(
         "info present\npharos_redis_connections_rejected_total 7 rate 0.1",
         expect![[r#"
-            rejected-connections: raise warning: 1 connection turned away
+            rejected-connections: raise warning: 1 connection refused
         "#]],
     );
     check(
         "info present\npharos_redis_connections_rejected_total 7 rate 20",
         expect![[r#"
-            rejected-connections: raise critical: 200 connections turned away
+            rejected-connections: raise critical: 200 connections refused
         "#]],
     );
     check("info present\npharos_redis_connections_rejected_total 7 rate 0", expect![""]);

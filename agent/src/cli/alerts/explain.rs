@@ -35,7 +35,7 @@ pub fn text(answer: &AlertExplanation) -> String {
     section(&mut out, "receivers", decision.receivers.iter().map(|receiver| line::receiver(receiver, is_reminded)));
     section(&mut out, "silences that match", decision.silences.iter().map(line::silence));
     section(&mut out, "notifications", notifications.iter().map(outbox::line));
-    section(&mut out, "history, newest first; the same # is the same incident", history.iter().map(line::history));
+    section(&mut out, "history, newest first; each # is one occurrence", history.iter().map(line::history));
     out.trim_end().to_owned()
 }
 
