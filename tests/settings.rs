@@ -220,7 +220,7 @@ async fn a_wrong_setting_of_a_plugin_file_costs_nothing_but_itself_and_is_report
         agent.wait_series(&format!("pharos_plugin_settings_ignored{{plugin=\"{id}\"}}"), |value| value == 1.0).await;
     }
     agent
-        .wait_part("plugins", |part| part["state"] == "degraded" && part["cause"].as_str().unwrap().contains("leaves wrong settings out"))
+        .wait_part("plugins", |part| part["state"] == "degraded" && part["cause"].as_str().unwrap().contains("ignores wrong settings"))
         .await;
     let fires = |rule: &str, plugin: &str, list: &Value| {
         let fits = |alert: &Value| alert["rule"] == rule && (plugin.is_empty() || alert["labels"]["plugin_id"] == plugin);

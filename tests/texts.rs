@@ -79,8 +79,9 @@ async fn texts_of_failing_plugins_are_bounded_and_clean_in_log_answers_and_store
     let _folder = program.kill().await;
     let store = StoreReader::open(&data).unwrap();
     let rows = store.outbox(None, None, 1_000).unwrap();
-    assert!(!rows.is_empty());
-    strings(&serde_json::to_value(&rows).unwrap(), "the outbox");
+    let texts: Vec<_> = rows.iter().map(|row| (&row.message, &row.reason, &row.why)).collect();
+    assert!(!texts.is_empty());
+    strings(&serde_json::to_value(&texts).unwrap(), "the outbox");
 }
 
 #[tokio::test]

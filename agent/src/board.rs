@@ -13,7 +13,6 @@ use pharos_model::outbox::GateState;
 use pharos_model::snapshot::Change;
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::{SubjectKey, SubjectKind};
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, rfc3339};
@@ -44,8 +43,7 @@ impl Picture {
 }
 
 /// Health of a part of the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartHealth {
     Starting,
     Ok,
@@ -70,10 +68,9 @@ impl PartHealth {
 }
 
 /// Status of a part, as `/api/services/status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartStatus {
     /// The part.
-    #[serde(rename = "name")]
     pub part: AgentPart,
     /// Health of the part.
     pub state: PartHealth,

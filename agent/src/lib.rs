@@ -1,12 +1,13 @@
 //! The Pharos agent.
 //!
 //! ```text
-//! config -> postgres/redis -> collect -> Snapshot -> delta -> plugins judge -> findings -> alert state machine -> transitions
-//!                                                      |                                        |
-//!                                                      +-> board -> http: API, /metrics         +-> store -> notify
+//! config -> postgres/redis -> collect -> Snapshot -> delta -> plugins judge -> findings -> alert book -> transitions
+//!                                                      |                                                   |
+//!                                                      +-> board -> http: API, /metrics                    v
+//!                                                      notifier plugin <- notify <- store <- dispatcher: which receiver, and why not
 //! ```
 //! Read [`pipeline`] first, then [`agent`] (what exists, in start order), then one collector. Who may import whom is in
-//! `ARCHITECTURE.md` and checked by `tests/tidy.rs`.
+//! `ARCHITECTURE.md` and checked by `tests/tidy/`.
 
 pub mod agent;
 pub mod api;

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 8] = [
     &["http"],
     &["pipeline"],
     &["collect", "plugin", "notify", "demo"],
-    &["postgres", "redis", "cache", "board", "store"],
+    &["postgres", "redis", "board", "store"],
     &["lifecycle", "clock", "request", "telemetry", "tls", "dial", "bounded"],
     &["config", "api"],
 ];

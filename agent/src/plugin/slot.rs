@@ -4,16 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-
 use super::run::generation::Generation;
 use super::run::quarantine::Health;
 use super::stage::Stage;
 use super::world::World;
 
 /// Origin of a generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     Embedded,
     File,
@@ -32,7 +29,7 @@ pub struct Loaded {
 }
 
 /// The latest error of a plugin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastError {
     /// RFC 3339.
     pub at: String,
@@ -93,12 +90,6 @@ impl PluginState {
             Self::Failed => "failed",
             Self::Disabled => "disabled",
         }
-    }
-}
-
-impl Serialize for PluginState {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

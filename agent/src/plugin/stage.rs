@@ -1,7 +1,5 @@
 //! Stages at which something goes wrong with a plugin.
 
-use serde::{Serialize, Serializer};
-
 /// Stage of an error, as `/api/plugins` and the agent's snapshot serve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -56,12 +54,6 @@ impl Stage {
             Self::Call => "call",
             Self::Probation => "probation",
         }
-    }
-}
-
-impl Serialize for Stage {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::agent_part::AgentPart;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::host::PluginHost;
@@ -17,7 +16,7 @@ use crate::config::plugins::PluginConfig;
 /// Time between two updates of the board. It is less than the shortest quarantine, so that none is missed.
 const UPDATE_EVERY: Duration = Duration::from_millis(250);
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct PluginStatus {
     pub id: String,
     pub world: Option<&'static str>,
@@ -119,7 +118,7 @@ fn trouble(id: &str, slot: &Slot) -> Option<String> {
         }
         (PluginState::Serving, _) => {
             let ignored = &slot.active.as_ref()?.generation.ignored;
-            (!ignored.is_empty()).then(|| format!("`{id}` leaves wrong settings out: {}", texts(ignored).join("; ")))
+            (!ignored.is_empty()).then(|| format!("`{id}` ignores wrong settings: {}", texts(ignored).join("; ")))
         }
         (PluginState::Loading | PluginState::Disabled, _) => None,
     }

@@ -6,7 +6,6 @@ use pharos_model::alert::Fingerprint;
 use pharos_model::duration::milliseconds;
 use pharos_model::outbox::{NewRow, OutboxState, Settlement};
 use rusqlite::{Connection, Row, ToSql, params};
-use serde::Serialize;
 
 use super::columns::{from_json, json, number, parsed, signed, unsigned};
 use super::error::StoreError;
@@ -18,7 +17,7 @@ const DELIVERED_KEPT: i64 = 20_000;
 const DEAD_KEPT: i64 = 100_000;
 
 /// A row as it is stored.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OutboxRow {
     pub seq: u64,
     /// The row as it was made.

@@ -1,6 +1,6 @@
 //! The metric catalogue: `config/metrics.toml`, read once.
 //!
-//! A metric without an entry here cannot be collected. `tests/tidy.rs` compares the entries with the code both ways.
+//! A metric without an entry here cannot be collected. `tests/tidy/catalogue.rs` compares the entries with the code both ways.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! The table catalogue: `config/tables.toml`, read once.
 //!
-//! A table of a snapshot has an entry here as a metric has one in [`metrics`](super::metrics). `tests/tidy.rs` compares the entries with
-//! the code both ways, `tests/catalogue/tables.rs` with snapshots of real servers, and `plugins/TABLES.md` is made from them.
+//! A table of a snapshot has an entry here as a metric has one in [`metrics`](super::metrics). `tests/tidy/catalogue.rs` compares the
+//! entries with the code both ways, `tests/catalogue/tables.rs` with snapshots of real servers, and `plugins/TABLES.md` is made from them.
 
 use std::sync::LazyLock;
 

@@ -28,7 +28,7 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
     let is_elsewhere = session.is_elsewhere();
     if is_elsewhere {
         let why =
-            format!("`{}`, the datname of the URL, gives no session; the server was read through another one", source.access.datname());
+            format!("`{}`, the datname of the URL, accepts no session; the server was read through another one", source.access.datname());
         report.caveat = Some(report.caveat.take().map_or(why.clone(), |caveat| format!("{why}; {caveat}")));
     }
     report.role = Some(session.role().to_owned());

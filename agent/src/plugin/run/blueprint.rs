@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use pharos_model::text;
-use serde::Serialize;
 
 use super::budget::Budgets;
 use super::call_error::{CallError, Export};
@@ -21,7 +20,7 @@ pub struct Blueprint {
 }
 
 /// A plugin's own words about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub id: String,
     pub version: String,

@@ -66,11 +66,9 @@ async fn begin_tls(stream: &mut TcpStream, hello: &ClientId) -> Result<Vec<u8>, 
     let ehlo = Ehlo::new(hello.clone()).to_string();
     let (_, offers) = command(stream, &ehlo, "EHLO").await?;
     if !offers.message().any(|line| line.trim().eq_ignore_ascii_case("STARTTLS")) {
-        return Err(
-            "it offers no STARTTLS, so nothing was sent: either an attacker removed that on the way, or the relay wants encryption = \"tls\" \
-                    or, in clear text, \"none\""
-                .to_owned(),
-        );
+        return Err("it offers no STARTTLS, so nothing was sent: either something on the way removed the offer, or the relay wants \
+             encryption = \"tls\" or, in clear text, \"none\""
+            .to_owned());
     }
     command(stream, &Starttls.to_string(), "STARTTLS").await?;
     Ok(greeting)
