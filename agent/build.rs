@@ -32,7 +32,7 @@ fn embedded(plugins: &Path) -> String {
         fs::read_dir(plugins).map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect()).unwrap_or_default();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
     files.sort();
-    let mut table = "pub const SHIPPED: &[(&str, &[u8])] = &[\n".to_owned();
+    let mut table = "pub(crate) const SHIPPED: &[(&str, &[u8])] = &[\n".to_owned();
     for path in files {
         println!("cargo::rerun-if-changed={}", path.display());
         let path = path.canonicalize().expect("the file was just listed");

@@ -88,22 +88,22 @@ impl Obstacle {
 /// The side that caused that there is no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    OfServer,
+    Server,
     /// The agent's machine has no files, ports or memory left for a connection.
-    OfMachine,
+    Machine,
     /// A password, certificate or key of the agent's own cannot be read or used.
-    OfFiles,
+    Files,
 }
 
 impl Trouble {
     /// Whether the server was not asked, so that nothing is known about it.
     pub const fn is_own(self) -> bool {
-        !matches!(self, Self::OfServer)
+        !matches!(self, Self::Server)
     }
 }
 
 /// Returns the limit of this machine because of which a file could not be read, if that is the reason.
-pub fn limit_of_file(error: &FileError) -> Option<Obstacle> {
+pub(crate) fn limit_of_file(error: &FileError) -> Option<Obstacle> {
     match error {
         FileError::Io(err) => Obstacle::of_machine(err),
         _ => None,
@@ -135,7 +135,7 @@ impl DialError {
 }
 
 /// Connects to the first address of a name that accepts a connection.
-pub async fn tcp(host: &str, port: u16, within: Duration) -> Result<TcpStream, DialError> {
+pub(crate) async fn tcp(host: &str, port: u16, within: Duration) -> Result<TcpStream, DialError> {
     let until = Instant::now() + within;
     let addresses = match timeout_at(until, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => addresses.take(ADDRESSES_MAX).collect::<Vec<_>>(),
@@ -146,7 +146,7 @@ pub async fn tcp(host: &str, port: u16, within: Duration) -> Result<TcpStream, D
 }
 
 /// Connects to a Unix socket.
-pub async fn unix(path: &Path, within: Duration) -> Result<UnixStream, DialError> {
+pub(crate) async fn unix(path: &Path, within: Duration) -> Result<UnixStream, DialError> {
     match tokio::time::timeout(within, UnixStream::connect(path)).await {
         Ok(stream) => stream.map_err(DialError::refused),
         Err(_) => Err(DialError::DeadlineExceeded(within)),

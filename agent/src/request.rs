@@ -4,10 +4,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// The task has ended, so no answer will come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Closed;
+pub(crate) struct Closed;
 
 /// Sends a request with a channel for its answer, and waits for the answer. It also waits while the queue is full.
-pub async fn ask<Request, Answer>(
+pub(crate) async fn ask<Request, Answer>(
     requests: &mpsc::Sender<Request>,
     request: impl FnOnce(oneshot::Sender<Answer>) -> Request,
 ) -> Result<Answer, Closed> {

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use crate::bindings::plugin::pharos::plugin::snapshots as host;
 use crate::{Label, SkipReason, Subject, Table};
 
-pub use host::{Column, FloatColumn, IntegerColumn, LabelColumn, Matcher, Part, PartState, Pattern, Reading, Samples, TextColumn};
+pub(crate) use host::{Column, FloatColumn, IntegerColumn, LabelColumn, TextColumn};
+pub use host::{Matcher, Part, PartState, Pattern, Reading, Samples};
 
 /// The source of a snapshot's facts: the host in a component, [`crate::testing::Facts`] in a test.
 pub trait Source {

@@ -11,7 +11,7 @@ use pharos::config::database::TlsMode;
 use pharos::config::database::redis::RedisTls;
 use pharos::demo::redis::RedisServer;
 use pharos::redis::monitor::Connector;
-use pharos::redis::{Endpoint, RedisError};
+use pharos::redis::{Endpoint, RedisError, RefusalReason};
 use tempfile::TempDir;
 
 use super::{judged, start};
@@ -70,7 +70,7 @@ async fn refused(connector: &Connector, words: &[&str]) {
     let err = facts(connector).await.expect_err("it is not trusted");
     let text = format!("{err}");
     assert!(words.iter().all(|word| text.contains(word)), "{words:?}: {err:?}");
-    assert_eq!(err.reason().as_str(), "tls", "{err:?}");
+    assert_eq!(err.reason(), RefusalReason::Tls, "{err:?}");
 }
 
 fn trusting(folder: &Path, mode: Option<TlsMode>, ca: &str) -> RedisTls {
@@ -93,7 +93,7 @@ async fn a_private_authority_is_trusted_if_it_is_named_and_else_reported_with_th
     assert!(facts(&with(blind)).await.is_ok());
     // A file that is not there counts from the moment it is.
     let later = RedisTls { ca: Some(folder.path().join("later.crt")), ..RedisTls::default() };
-    assert_eq!(facts(&with(later.clone())).await.unwrap_err().reason().as_str(), "tls");
+    assert_eq!(facts(&with(later.clone())).await.unwrap_err().reason(), RefusalReason::Tls);
     std::fs::copy(folder.path().join("ca.crt"), folder.path().join("later.crt")).unwrap();
     assert!(facts(&with(later)).await.is_ok());
 }
@@ -129,7 +129,7 @@ async fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
         ("client.crt", "none", "reading the key in"),
     ] {
         let err = facts(&with(file(cert), file(key))).await.unwrap_err();
-        assert_eq!(err.reason().as_str(), "tls", "{err:?}");
+        assert_eq!(err.reason(), RefusalReason::Tls, "{err:?}");
         let source = std::error::Error::source(&err).map(ToString::to_string).unwrap_or_default();
         assert!(source.contains(words) && source.contains(folder.path().to_str().unwrap()), "{words}: {err:?}");
     }
@@ -142,10 +142,10 @@ async fn a_scheme_that_does_not_fit_the_port_is_reported_as_such() {
     // A server without encryption waits for the end of a line, and would send nothing to a client that closes the connection.
     let plain = Connector { connect_timeout: Duration::from_secs(3), ..connector("rediss", server.port(), RedisTls::default()) };
     let err = facts(&plain).await.unwrap_err();
-    assert!(err.reason().as_str() == "timeout" && err.to_string().contains("then write redis://"), "{err:?}");
+    assert!(err.reason() == RefusalReason::Timeout && err.to_string().contains("then write redis://"), "{err:?}");
     let err = facts(&connector("redis", port, RedisTls::default())).await.unwrap_err();
     // Some servers report in TLS that they did not understand. This server sends nothing.
-    assert!(err.reason().as_str() == "closed" && err.to_string().contains("write rediss://"), "{err:?}");
+    assert!(err.reason() == RefusalReason::Closed && err.to_string().contains("write rediss://"), "{err:?}");
 }
 
 /// The way through the config, to an agent that watches.

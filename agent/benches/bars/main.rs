@@ -3,6 +3,8 @@
 //! Not a test: a missed bar is printed, and the exit code says only whether everything could be measured. Machines differ and are noisy,
 //! so speed is a ratio against a peer that is measured in the same run, turn by turn.
 
+#![expect(unreachable_pub, reason = "a benchmark serves no other crate, so `pub` here means its other modules")]
+
 mod agent;
 mod alerts;
 mod bare;

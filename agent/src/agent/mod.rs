@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use self::ground::Options;
-pub use self::servers::Servers;
-pub use self::start_error::StartError;
+pub(crate) use self::servers::Servers;
+pub(crate) use self::start_error::StartError;
 
 use crate::board::Board;
 use crate::config::Config;

@@ -27,7 +27,7 @@ use crate::telemetry::metrics::SelfMetrics;
 /// Most bytes of the agent's name. PostgreSQL cuts an application_name after 63 bytes, and the number at its end must not be cut off.
 const AGENT_NAME_MAX: usize = 63 - "pharos ".len() - " 01234567".len();
 
-pub struct Servers {
+pub(crate) struct Servers {
     databases: Vec<DatabaseMembers>,
     pub postgres: Vec<PostgresSource>,
     pub redis: Vec<RedisSource>,
@@ -35,7 +35,7 @@ pub struct Servers {
 
 impl Servers {
     /// The config was checked, so every address parses.
-    pub fn of(config: &Config, lifecycle: &Lifecycle) -> Self {
+    pub(crate) fn of(config: &Config, lifecycle: &Lifecycle) -> Self {
         let mut postgres = Vec::new();
         let application_name = application_name(&config.agent.name);
         for database in &config.database {
@@ -91,7 +91,7 @@ impl Servers {
         }
     }
 
-    pub fn subjects(&self) -> Vec<SubjectKey> {
+    pub(crate) fn subjects(&self) -> Vec<SubjectKey> {
         let databases = self.databases.iter().map(|database| database.subject().key());
         let servers = self.postgres.iter().map(|source| source.subject().key());
         databases.chain(servers).chain(self.redis.iter().map(|source| source.subject().key())).collect()
@@ -112,7 +112,7 @@ impl Servers {
     }
 
     /// Reads the server with this id, or the first one of the database with this name, twice with a pause between, for its rates.
-    pub async fn record(self, wanted: &str, clock: Clock) -> Option<Change> {
+    pub(crate) async fn record(self, wanted: &str, clock: Clock) -> Option<Change> {
         let is_wanted = |subject: Subject| {
             is_named(&subject.id, wanted) || subject.labels.iter().any(|label| label.name == "database" && label.value == wanted)
         };

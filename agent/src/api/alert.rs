@@ -11,12 +11,12 @@ use super::list::Timestamp;
 use super::names;
 
 /// A page of `GET /api/alerts` has at most this many alerts. A request without `limit` gets all of them.
-pub const ALERTS_LIMIT_MAX: u32 = 10_000;
+pub(crate) const ALERTS_LIMIT_MAX: u32 = 10_000;
 
 /// Which open alerts are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AlertsQuery {
+pub(crate) struct AlertsQuery {
     /// Name of a `[[database]]` or `[[redis]]` of the config file. All alerts if absent, those about the agent itself included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
@@ -31,7 +31,7 @@ pub struct AlertsQuery {
 
 /// An alert: a finding of a plugin over time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct AlertItem {
+pub(crate) struct AlertItem {
     /// Identity of the alert through all its incidents: sixteen hex digits.
     #[schemars(regex(pattern = "^[0-9a-f]{16}$"), example = "3f2a000000000001")]
     pub fingerprint: String,
@@ -89,7 +89,7 @@ pub struct AlertItem {
 
 /// The subject of an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SubjectItem {
+pub(crate) struct SubjectItem {
     /// `postgres` or `redis` (one server), `database` (a primary with its replicas) or `agent`. Later versions may have more kinds.
     #[schemars(example = &"postgres")]
     pub kind: String,
@@ -100,7 +100,7 @@ pub struct SubjectItem {
 
 /// A measurement behind an alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct EvidenceItem {
+pub(crate) struct EvidenceItem {
     pub name: String,
     /// Text with its unit, for people.
     pub value: String,
@@ -108,7 +108,7 @@ pub struct EvidenceItem {
 
 /// The acknowledgement of an alert: a person takes care of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AcknowledgementItem {
+pub(crate) struct AcknowledgementItem {
     pub author: String,
     pub comment: String,
     pub at: Timestamp,
@@ -117,7 +117,7 @@ pub struct AcknowledgementItem {
 /// A new acknowledgement of an open alert: no receiver is reminded of it until it ends or becomes graver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewAcknowledgement {
+pub(crate) struct NewAcknowledgement {
     /// Name of the person, at most 100 characters. The name of the token if absent.
     pub author: Option<String>,
     /// Plan of the person, at most 2,000 bytes.
@@ -127,7 +127,7 @@ pub struct NewAcknowledgement {
 
 /// The acknowledgement as it was stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Acknowledged {
+pub(crate) struct Acknowledged {
     pub fingerprint: String,
     /// The author as others see it: a claimed name is shown together with the name of the token.
     pub author: String,
@@ -136,7 +136,7 @@ pub struct Acknowledged {
 
 /// The acknowledgement was withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Unacknowledged {
+pub(crate) struct Unacknowledged {
     pub fingerprint: String,
     /// Always false.
     pub acknowledged: bool,

@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::list::Timestamp;
 
 /// Rows on a page if the request names no limit: as many as people read at once.
-pub const AUDIT_LIMIT_DEFAULT: u32 = 100;
+pub(crate) const AUDIT_LIMIT_DEFAULT: u32 = 100;
 /// A page has at most this many rows. More would make one answer hold up others.
-pub const AUDIT_LIMIT_MAX: u32 = 1_000;
+pub(crate) const AUDIT_LIMIT_MAX: u32 = 1_000;
 
 /// Which rows are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AuditQuery {
+pub(crate) struct AuditQuery {
     /// Only rows before the one with this number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
@@ -29,7 +29,7 @@ pub struct AuditQuery {
 
 /// A row of the audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct AuditItem {
+pub(crate) struct AuditItem {
     /// Number of the row, without gaps.
     pub seq: u64,
     pub at: Timestamp,

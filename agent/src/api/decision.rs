@@ -14,7 +14,7 @@ use super::outbox::NotificationItem;
 
 /// An alert with its decisions, its history and its notifications.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct AlertExplanation {
+pub(crate) struct AlertExplanation {
     /// The alert now, or at its end.
     pub alert: AlertItem,
     pub decision: Decision,
@@ -26,7 +26,7 @@ pub struct AlertExplanation {
 
 /// The present decisions about an alert.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Decision {
+pub(crate) struct Decision {
     /// Every route of the config, in its order.
     pub routes: Vec<RouteDecision>,
     pub receivers: Vec<ReceiverDecision>,
@@ -38,7 +38,7 @@ pub struct Decision {
 
 /// Whether a route takes the alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RouteDecision {
+pub(crate) struct RouteDecision {
     /// Number of the route, counted from 1 in the order of the config.
     pub number: u64,
     /// Matchers such as `severity="critical"`; all must hold.
@@ -51,7 +51,7 @@ pub struct RouteDecision {
 
 /// The state of an alert at a receiver: what was sent, and what comes next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ReceiverDecision {
+pub(crate) struct ReceiverDecision {
     pub receiver: String,
     /// Key of the group in which the alert is reported.
     pub group: String,
@@ -69,7 +69,7 @@ pub struct ReceiverDecision {
 
 /// A message that was made for a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ToldItem {
+pub(crate) struct ToldItem {
     pub at: Timestamp,
     #[schemars(schema_with = "names::severity")]
     pub severity: Severity,
@@ -79,7 +79,7 @@ pub struct ToldItem {
 
 /// A silence that matches the alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SilenceDecision {
+pub(crate) struct SilenceDecision {
     pub id: String,
     #[schemars(schema_with = "names::silence_state")]
     pub state: SilenceState,
@@ -90,7 +90,7 @@ pub struct SilenceDecision {
 
 /// The alert that explains another one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct InhibitionItem {
+pub(crate) struct InhibitionItem {
     /// Name of the `[[inhibit]]` rule.
     pub rule: String,
     /// Fingerprint of the explaining alert.
@@ -98,14 +98,14 @@ pub struct InhibitionItem {
 }
 
 /// Entries on a page if the request names no limit: as many as people read at once.
-pub const HISTORY_LIMIT_DEFAULT: u32 = 100;
+pub(crate) const HISTORY_LIMIT_DEFAULT: u32 = 100;
 /// A page has at most this many entries. More would make one answer hold up others.
-pub const HISTORY_LIMIT_MAX: u32 = 1_000;
+pub(crate) const HISTORY_LIMIT_MAX: u32 = 1_000;
 
 /// Which entries of a history are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct HistoryQuery {
+pub(crate) struct HistoryQuery {
     /// Entries on one page; 100 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = HISTORY_LIMIT_MAX))]
@@ -118,7 +118,7 @@ pub struct HistoryQuery {
 /// An entry of an alert's history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "what", rename_all = "lowercase")]
-pub enum HistoryItem {
+pub(crate) enum HistoryItem {
     /// The alert changed its state or severity.
     Transition(TransitionItem),
     /// A notification was withheld from a receiver.
@@ -130,7 +130,7 @@ pub enum HistoryItem {
 
 impl HistoryItem {
     /// The incident of the entry. `None` if this version cannot read the entry.
-    pub fn incident(&self) -> Option<u64> {
+    pub(crate) fn incident(&self) -> Option<u64> {
         match self {
             Self::Transition(transition) => Some(transition.incident),
             Self::Withheld(withheld) => Some(withheld.incident),
@@ -141,7 +141,7 @@ impl HistoryItem {
 
 /// A change of an alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct TransitionItem {
+pub(crate) struct TransitionItem {
     pub at: Timestamp,
     pub incident: u64,
     #[schemars(schema_with = "names::alert_state")]
@@ -159,7 +159,7 @@ pub struct TransitionItem {
 
 /// A notification that was not sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct WithheldItem {
+pub(crate) struct WithheldItem {
     pub at: Timestamp,
     pub receiver: String,
     pub incident: u64,
@@ -173,7 +173,7 @@ pub struct WithheldItem {
 
 /// An entry that this version cannot read, as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct OtherItem {
+pub(crate) struct OtherItem {
     pub at: Timestamp,
     /// The kind of the entry.
     pub what: String,

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 /// An error. It is nested in its own object, so that no client takes it for a successful answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ErrorAnswer {
+pub(crate) struct ErrorAnswer {
     pub error: ErrorDetail,
 }
 
 /// Why a request was refused or could not be answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ErrorDetail {
+pub(crate) struct ErrorDetail {
     pub code: ErrorCode,
     /// A sentence for people. Its words may change, so programs should read `code`.
     pub message: String,
@@ -23,7 +23,7 @@ pub struct ErrorDetail {
 /// The kind of an error. Each kind has one status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
+pub(crate) enum ErrorCode {
     /// 400: the request is malformed, or a value in it is out of bounds.
     BadRequest,
     /// 401: the request needs a valid token.

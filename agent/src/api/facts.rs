@@ -9,7 +9,7 @@ use super::list::Timestamp;
 
 /// The latest snapshot of one server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ServerFacts {
+pub(crate) struct ServerFacts {
     /// Labels of the server: `database`, the name of its entry in the config, and `server`, its `host:port`.
     #[serde(flatten)]
     pub labels: ServerLabels,
@@ -28,7 +28,7 @@ pub struct ServerFacts {
 
 /// Labels that identify a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ServerLabels {
+pub(crate) struct ServerLabels {
     /// Name of the `[[database]]` or `[[redis]]`.
     #[schemars(example = &"app")]
     pub database: String,
@@ -40,7 +40,7 @@ pub struct ServerLabels {
 /// State of one family of facts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "lowercase")]
-pub enum FactsState {
+pub(crate) enum FactsState {
     Present,
     /// Reading the facts failed.
     Failed {
@@ -58,7 +58,7 @@ pub enum FactsState {
 
 /// A series of a metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SeriesItem {
+pub(crate) struct SeriesItem {
     /// Labels besides those of the server.
     pub labels: BTreeMap<String, Option<String>>,
     /// Null if JSON has no such number, as for an infinity.

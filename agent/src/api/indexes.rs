@@ -4,14 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Facts on a page if the request names no limit: as many as people read at once.
-pub const INDEX_FACTS_LIMIT_DEFAULT: u32 = 100;
+pub(crate) const INDEX_FACTS_LIMIT_DEFAULT: u32 = 100;
 /// A page has at most this many facts. More would make one answer hold up others.
-pub const INDEX_FACTS_LIMIT_MAX: u32 = 1_000;
+pub(crate) const INDEX_FACTS_LIMIT_MAX: u32 = 1_000;
 
 /// Which facts are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct IndexFactsQuery {
+pub(crate) struct IndexFactsQuery {
     /// Name of a `[[database]]` of the config file. All of them if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
@@ -34,7 +34,7 @@ pub struct IndexFactsQuery {
 /// The kinds of facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum IndexFactName {
+pub(crate) enum IndexFactName {
     Unused,
     Duplicate,
     Redundant,
@@ -46,7 +46,7 @@ pub enum IndexFactName {
 }
 
 impl IndexFactName {
-    pub const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Unused,
         Self::Duplicate,
         Self::Redundant,
@@ -57,7 +57,7 @@ impl IndexFactName {
         Self::SequentialScans,
     ];
 
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Unused => "unused",
             Self::Duplicate => "duplicate",
@@ -73,7 +73,7 @@ impl IndexFactName {
 
 /// Facts about indexes and tables, the largest relation first, and what could not be judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct IndexFactList {
+pub(crate) struct IndexFactList {
     pub items: Vec<IndexFact>,
     /// Everything that could not be judged, so that its absence from `items` proves nothing. Sorted by database, server and datname.
     pub not_judged: Vec<NotJudged>,
@@ -84,7 +84,7 @@ pub struct IndexFactList {
 
 /// A problem of an index or a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct IndexFact {
+pub(crate) struct IndexFact {
     pub database: String,
     pub server: String,
     pub datname: Option<String>,
@@ -115,7 +115,7 @@ pub struct IndexFact {
 
 /// A server, a datname or a kind of fact that could not be judged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub struct NotJudged {
+pub(crate) struct NotJudged {
     pub database: String,
     pub server: String,
     /// Null: the server as a whole.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A list in the order that its route documents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "{T}List")]
-pub struct List<T> {
+pub(crate) struct List<T> {
     pub items: Vec<T>,
     /// Where the next page begins: send it as `cursor`. Absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -17,12 +17,12 @@ pub struct List<T> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline, extend("format" = "date-time"))]
-pub struct Timestamp(pub String);
+pub(crate) struct Timestamp(pub String);
 
 /// The database that a request selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct DatabaseQuery {
+pub(crate) struct DatabaseQuery {
     /// Name of a `[[database]]` or `[[redis]]` of the config file. All of them if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,

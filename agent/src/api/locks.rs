@@ -7,7 +7,7 @@ use super::list::Timestamp;
 
 /// Waits on one server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ServerLocks {
+pub(crate) struct ServerLocks {
     pub database: String,
     pub server: String,
     pub taken_at: Timestamp,
@@ -19,7 +19,7 @@ pub struct ServerLocks {
 
 /// A session that waits for no other session, and all sessions that wait for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LockRoot {
+pub(crate) struct LockRoot {
     /// Null for prepared transactions.
     pub pid: Option<i64>,
     /// Mode of the lock that others wait for.
@@ -36,7 +36,7 @@ pub struct LockRoot {
 
 /// A session that waits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct LockWaiter {
+pub(crate) struct LockWaiter {
     pub pid: Option<i64>,
     /// Process for which the session waits. Null if it waits for a prepared transaction.
     pub blocked_by: Option<i64>,

@@ -10,32 +10,32 @@ fn names<const N: usize>(names: [&str; N]) -> Schema {
     json_schema!({ "type": "string", "enum": names.as_slice() })
 }
 
-pub fn severity(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn severity(_: &mut SchemaGenerator) -> Schema {
     names(Severity::ALL.map(Severity::as_str))
 }
 
-pub fn alert_state(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn alert_state(_: &mut SchemaGenerator) -> Schema {
     use AlertState::{Firing, Inactive, Pending, Recovering, Resolved};
     names([Inactive, Pending, Firing, Recovering, Resolved].map(AlertState::as_str))
 }
 
-pub fn transition_reason(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn transition_reason(_: &mut SchemaGenerator) -> Schema {
     names(Reason::NAMES)
 }
 
-pub fn silence_state(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn silence_state(_: &mut SchemaGenerator) -> Schema {
     names([SilenceState::Pending, SilenceState::Active, SilenceState::Expired].map(SilenceState::as_str))
 }
 
-pub fn tells(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn tells(_: &mut SchemaGenerator) -> Schema {
     names([Tells::Begin, Tells::Change, Tells::End].map(Tells::as_str))
 }
 
-pub fn notification_state(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn notification_state(_: &mut SchemaGenerator) -> Schema {
     names(OutboxState::ALL.map(OutboxState::as_str))
 }
 
-pub fn hold_reason(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn hold_reason(_: &mut SchemaGenerator) -> Schema {
     use HoldReason::{Acknowledged, Behind, Inhibited, Silenced, Unrouted};
     names([Silenced, Inhibited, Acknowledged, Behind, Unrouted].map(HoldReason::as_str))
 }

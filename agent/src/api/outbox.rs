@@ -9,14 +9,14 @@ use super::list::Timestamp;
 use super::names;
 
 /// Notifications on a page if the request names no limit: as many as people read at once.
-pub const OUTBOX_LIMIT_DEFAULT: u32 = 100;
+pub(crate) const OUTBOX_LIMIT_DEFAULT: u32 = 100;
 /// A page has at most this many notifications. More would make one answer hold up others.
-pub const OUTBOX_LIMIT_MAX: u32 = 1_000;
+pub(crate) const OUTBOX_LIMIT_MAX: u32 = 1_000;
 
 /// Which notifications are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OutboxQuery {
+pub(crate) struct OutboxQuery {
     /// Only those for this receiver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receiver: Option<String>,
@@ -35,7 +35,7 @@ pub struct OutboxQuery {
 
 /// A notification: a change of an incident that a receiver gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct NotificationItem {
+pub(crate) struct NotificationItem {
     /// Number of the notification, with which it is retried or dropped. Newer notifications have greater numbers.
     pub id: u64,
     /// Identity of the change for this receiver. It stays the same after a restart.
@@ -74,7 +74,7 @@ pub struct NotificationItem {
 /// The notifications that a request selects: by id, by receiver, or all. If several conditions are given, all must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ChosenNotifications {
+pub(crate) struct ChosenNotifications {
     /// Numbers of notifications.
     pub ids: Option<Vec<u64>>,
     pub receiver: Option<String>,
@@ -85,14 +85,14 @@ pub struct ChosenNotifications {
 
 /// Notifications that are retried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Retried {
+pub(crate) struct Retried {
     /// Their numbers.
     pub retried: Vec<u64>,
 }
 
 /// Notifications that were given up or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Dropped {
+pub(crate) struct Dropped {
     /// Number of notifications.
     pub dropped: u64,
 }

@@ -7,7 +7,7 @@ use super::list::Timestamp;
 
 /// A plugin and the generation that serves under its id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct PluginItem {
+pub(crate) struct PluginItem {
     /// Name of its file without `.wasm`.
     #[schemars(example = "postgres-essentials")]
     pub id: String,
@@ -44,7 +44,7 @@ pub struct PluginItem {
 /// Where a plugin came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum PluginSource {
+pub(crate) enum PluginSource {
     /// The agent's own binary.
     Embedded,
     /// A file of the plugins folder.
@@ -54,7 +54,7 @@ pub enum PluginSource {
 /// State of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum PluginState {
+pub(crate) enum PluginState {
     Serving,
     /// A generation serves, but its calls fail repeatedly without a trap or a broken budget.
     Failing,
@@ -70,7 +70,7 @@ pub enum PluginState {
 
 /// A failure of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PluginError {
+pub(crate) struct PluginError {
     pub at: Timestamp,
     /// The step that failed, such as `validate`, `compile` or `call`.
     #[schemars(example = &"compile")]

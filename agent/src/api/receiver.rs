@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The result of a test message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ReceiverTest {
+pub(crate) struct ReceiverTest {
     /// Name of the receiver.
     pub receiver: String,
     pub outcome: TestOutcome,
@@ -16,7 +16,7 @@ pub struct ReceiverTest {
 /// Outcomes of an attempt to deliver a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum TestOutcome {
+pub(crate) enum TestOutcome {
     Accepted,
     /// Some recipients accepted it and others refused it for good.
     Partial,
@@ -37,7 +37,7 @@ pub enum TestOutcome {
 }
 
 impl TestOutcome {
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
             Self::Partial => "partial",

@@ -9,14 +9,14 @@ use super::list::Timestamp;
 
 /// The agent's process answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Alive {
+pub(crate) struct Alive {
     /// Always `alive`.
     pub status: String,
 }
 
 /// Whether the agent does its work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// Whether every part was tried once and no part failed. A server that is down is degraded, and the agent stays ready.
     pub ready: bool,
     /// Names of parts that are still starting.
@@ -29,7 +29,7 @@ pub struct Readiness {
 
 /// A part of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PartItem {
+pub(crate) struct PartItem {
     /// Name of the part, such as `store`, `postgres db1:5432` or `receiver ops`.
     #[schemars(example = "postgres db1:5432")]
     pub name: String,
@@ -43,7 +43,7 @@ pub struct PartItem {
 /// State of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum PartStateName {
+pub(crate) enum PartStateName {
     Starting,
     Ok,
     /// The part works, but not completely. The reason may be the server or receiver that it serves.
@@ -55,7 +55,7 @@ pub enum PartStateName {
 
 /// A part of the agent. A PostgreSQL server also has the costs of monitoring it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ServiceItem {
+pub(crate) struct ServiceItem {
     #[serde(flatten)]
     pub part: PartItem,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub struct ServiceItem {
 
 /// Costs of the agent's own statements at a server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ServerCost {
+pub(crate) struct ServerCost {
     /// Share of one CPU core that the server spends on the agent's statements, at the intervals in force.
     pub ratio: f64,
     /// Largest allowed share. Above it, intervals become longer.
@@ -75,7 +75,7 @@ pub struct ServerCost {
 
 /// Costs of a collector at a server, since the agent started.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct CollectorCost {
+pub(crate) struct CollectorCost {
     /// Time that the server worked: each round trip minus the shortest one.
     pub seconds: f64,
     /// Statements that were sent.

@@ -10,7 +10,7 @@ use super::names;
 /// A new silence. Exactly one of `ends_at` and `duration` must be given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewSilence {
+pub(crate) struct NewSilence {
     /// Matchers such as `rule="lag"`, `server!="db1:5432"` or `database=~"app.*"`; all must hold. At most 50.
     #[schemars(example = ["rule=\"replication-lag\"", "database=~\"app.*\""])]
     pub matchers: Vec<String>,
@@ -30,7 +30,7 @@ pub struct NewSilence {
 
 /// A silence with its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SilenceItem {
+pub(crate) struct SilenceItem {
     pub id: String,
     #[schemars(schema_with = "names::silence_state")]
     pub state: SilenceState,
@@ -49,14 +49,14 @@ pub struct SilenceItem {
 /// Source of a silence. A silence of the config file can only be changed there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum SilenceSource {
+pub(crate) enum SilenceSource {
     Config,
     Api,
 }
 
 /// A silence that was just added, with its effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AddedSilence {
+pub(crate) struct AddedSilence {
     #[serde(flatten)]
     pub silence: SilenceItem,
     /// Number of open alerts that it hides. Zero may mean that a matcher is misspelt.

@@ -4,14 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Statements on a page if the request names no limit: as many as people read at once.
-pub const SLOW_QUERIES_LIMIT_DEFAULT: u32 = 50;
+pub(crate) const SLOW_QUERIES_LIMIT_DEFAULT: u32 = 50;
 /// A page has at most this many statements. More would make one answer hold up others.
-pub const SLOW_QUERIES_LIMIT_MAX: u32 = 200;
+pub(crate) const SLOW_QUERIES_LIMIT_MAX: u32 = 200;
 
 /// Which statements are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SlowQueriesQuery {
+pub(crate) struct SlowQueriesQuery {
     /// Name of a `[[database]]` of the config file. All of them if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
@@ -30,7 +30,7 @@ pub struct SlowQueriesQuery {
 
 /// Slow statements, those with the longest total time first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SlowQueryList {
+pub(crate) struct SlowQueryList {
     pub items: Vec<SlowQuery>,
     /// How `p95_estimate_seconds` is computed.
     pub p95_method: String,
@@ -41,7 +41,7 @@ pub struct SlowQueryList {
 
 /// A statement, between the latest two readings of `pg_stat_statements`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct SlowQuery {
+pub(crate) struct SlowQuery {
     pub database: String,
     pub server: String,
     /// Identity of the statement on this server.

@@ -23,13 +23,13 @@ use crate::plugin::compile;
     about,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the configuration cannot be used."
 )]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     pub command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Run the agent in the foreground
     Run {
         /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]

@@ -12,7 +12,7 @@ use crate::config;
 use crate::store::{AuditRow, AuditVerdict, StoreReader};
 
 #[derive(Debug, Subcommand)]
-pub enum AuditCommand {
+pub(super) enum AuditCommand {
     /// Find rows that were edited, removed, moved or inserted
     Verify {
         /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
@@ -33,7 +33,7 @@ pub enum AuditCommand {
     },
 }
 
-pub fn run(command: AuditCommand) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: AuditCommand) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::Verify { config } => verify(config),
         AuditCommand::List { limit, before, config } => {

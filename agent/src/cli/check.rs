@@ -18,7 +18,7 @@ use crate::store::{self, OwnerError};
 
 const DATA_DIR: &str = "agent.data_dir";
 
-pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<ExitCode> {
+pub(super) async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<ExitCode> {
     let path = config::find(named.as_deref())?;
     let (config, source) = config::read_with_problems(&path)?;
     let Some(config) = config else { return Err(source.refuse(&[]).into()) };

@@ -37,7 +37,7 @@ const READY_MAX: Duration = Duration::from_secs(30);
 /// Time after the last fault in which the last alerts resolve and are delivered.
 const EPILOGUE: Duration = Duration::from_secs(1);
 
-pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     // The folder must outlive the agent, which would otherwise create it again.
     let folder = tempfile::Builder::new().prefix("pharos-demo-").tempdir()?;
     let show = Show {

@@ -8,11 +8,11 @@ use crate::lifecycle::Ending;
 use crate::plugin::{compile, compile_helper};
 use crate::store::StoreError;
 
-pub const FAILED: u8 = 1;
-pub const CONFIG: u8 = 78;
+pub(super) const FAILED: u8 = 1;
+pub(super) const CONFIG: u8 = 78;
 
 /// The code of a command that ran an agent to its end.
-pub fn code_of_ending(ending: Ending) -> ExitCode {
+pub(super) fn code_of_ending(ending: Ending) -> ExitCode {
     match ending {
         Ending::Drained => ExitCode::SUCCESS,
         Ending::Cut | Ending::Failed => ExitCode::from(FAILED),
@@ -20,7 +20,7 @@ pub fn code_of_ending(ending: Ending) -> ExitCode {
 }
 
 /// The code of a command that failed.
-pub fn code_of(err: &anyhow::Error) -> ExitCode {
+pub(super) fn code_of(err: &anyhow::Error) -> ExitCode {
     if err.downcast_ref::<compile_helper::Unwritten>().is_some() {
         return ExitCode::from(compile::EXIT_UNWRITTEN);
     }

@@ -12,7 +12,7 @@ use crate::api::client::EmptyBody;
 use crate::api::receiver::{ReceiverTest, TestOutcome};
 
 #[derive(Debug, Subcommand)]
-pub enum NotifyCommand {
+pub(super) enum NotifyCommand {
     /// Send a test message to a receiver and print whether it was accepted
     Test {
         receiver: String,
@@ -21,7 +21,7 @@ pub enum NotifyCommand {
     },
 }
 
-pub async fn run(command: NotifyCommand) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: NotifyCommand) -> anyhow::Result<ExitCode> {
     let NotifyCommand::Test { receiver, reach } = command;
     let path = format!("/api/receivers/{receiver}/test");
     let ReceiverTest { outcome, why, .. } = reach.client()?.change(Method::POST, &path, &EmptyBody {}).await?;

@@ -14,7 +14,7 @@ use crate::http::routes::outbox::item;
 use crate::store::StoreReader;
 
 #[derive(Debug, Subcommand)]
-pub enum OutboxCommand {
+pub(super) enum OutboxCommand {
     /// List notifications, newest first
     List {
         /// Only notifications for this receiver
@@ -50,7 +50,7 @@ pub enum OutboxCommand {
 /// The notifications that a command applies to. Given together, all conditions must hold.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// Numbers of the notifications, as `outbox list` shows them
     ids: Vec<u64>,
     /// Only notifications for this receiver
@@ -67,7 +67,7 @@ impl From<Chosen> for ChosenNotifications {
     }
 }
 
-pub async fn run(command: OutboxCommand) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: OutboxCommand) -> anyhow::Result<ExitCode> {
     match command {
         OutboxCommand::List { receiver, state, limit, json, reach } => {
             let client = reach.client()?;
@@ -103,7 +103,7 @@ pub async fn run(command: OutboxCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// The line of a notification.
-pub fn line(row: &NotificationItem) -> String {
+pub(super) fn line(row: &NotificationItem) -> String {
     let [receiver, title, created] = [&row.receiver, &row.title, &row.created_at.0].map(|text| shown(text));
     let [reason, why] = [&row.reason, &row.why].map(|text| shown(text.as_deref().unwrap_or_default()));
     let failure = match (reason.as_str(), why.as_str()) {

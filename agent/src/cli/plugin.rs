@@ -17,7 +17,7 @@ use crate::plugin::validate::Demand;
 use crate::plugin::{ALERT_RULE, CallError, LoadError, LoadedPlugin, digest, validate};
 
 #[derive(Debug, Subcommand)]
-pub enum PluginCommand {
+pub(super) enum PluginCommand {
     /// Print world, imports, wants and rules of a plugin file
     Inspect {
         file: PathBuf,
@@ -37,7 +37,7 @@ pub enum PluginCommand {
     },
 }
 
-pub async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::Inspect { file, settings } => inspect(&file, settings.as_deref()).await,
         PluginCommand::Test { file, snapshot, settings } => test(&file, &snapshot, settings.as_deref()).await,

@@ -14,7 +14,7 @@ use crate::store::StoreReader;
 
 /// Options that name the agent to reach.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Reach {
+pub(super) struct Reach {
     /// Config file of the agent [default: ./pharos.toml, then /etc/pharos/pharos.toml]
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub struct Reach {
 
 impl Reach {
     /// A client for that agent.
-    pub fn client(&self) -> anyhow::Result<Client> {
+    pub(super) fn client(&self) -> anyhow::Result<Client> {
         let (base, own) = match &self.url {
             // The token of the agent on this machine must not be sent to another agent.
             Some(url) if url.scheme() == "http" => (url.clone(), None),
@@ -46,7 +46,7 @@ impl Reach {
     }
 
     /// The answer of a running agent, or what `read` finds in the store of a stopped one.
-    pub async fn ask_or_read<T>(
+    pub(super) async fn ask_or_read<T>(
         &self,
         answer: impl Future<Output = anyhow::Result<T>>,
         read: impl FnOnce(&StoreReader) -> anyhow::Result<T>,
@@ -75,6 +75,6 @@ fn address(config: &Config) -> anyhow::Result<Url> {
 }
 
 /// The author of a silence or an acknowledgement: the name on the command line, else `$USER`.
-pub fn author(named: Option<String>) -> Option<String> {
+pub(super) fn author(named: Option<String>) -> Option<String> {
     named.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
 }

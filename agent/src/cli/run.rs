@@ -9,7 +9,7 @@ use crate::agent::{Agent, StartError};
 use crate::lifecycle::{Lifecycle, raise_descriptors};
 use crate::{config, telemetry};
 
-pub async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let path = config::find(named.as_deref())?;
     let (config, source) = config::open(&path)?;
     telemetry::logs::start(&config.log);

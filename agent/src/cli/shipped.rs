@@ -4,11 +4,11 @@ use crate::agent::Options;
 use crate::plugin::{Shipped, embedded};
 
 /// Start options of `pharos run` and `pharos demo`.
-pub fn options() -> anyhow::Result<Options> {
+pub(super) fn options() -> anyhow::Result<Options> {
     Ok(Options { compile_helper: std::env::current_exe()?, shipped: shipped() })
 }
 
 /// The plugins inside this binary.
-pub fn shipped() -> Shipped {
+pub(super) fn shipped() -> Shipped {
     embedded::SHIPPED.iter().map(|(id, bytes)| ((*id).to_owned(), (*bytes).into())).collect()
 }

@@ -12,7 +12,7 @@ use crate::api::list::List;
 use crate::api::silence::{AddedSilence, NewSilence, SilenceItem};
 
 #[derive(Debug, Subcommand)]
-pub enum SilenceCommand {
+pub(super) enum SilenceCommand {
     /// Add a silence: alerts that match it are sent to no receiver for a while
     Add {
         /// Matchers such as rule="lag", server!=db1, database=~"app.*"; all must hold
@@ -56,7 +56,7 @@ fn duration(text: &str) -> Result<String, humantime::DurationError> {
     humantime::parse_duration(text).map(|_| text.to_owned())
 }
 
-pub async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
     match command {
         SilenceCommand::Add { matchers, duration, starts, ends, comment, author: named, reach } => {
             let new = NewSilence { matchers, starts_at: starts, ends_at: ends, duration, author: author(named), comment };

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::lifecycle::Lifecycle;
 
-pub async fn record(server: String, named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+pub(super) async fn record(server: String, named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let config = config::load(&config::find(named.as_deref())?)?;
     let servers = Servers::of(&config, &Lifecycle::default());
     let known: Vec<String> = servers.subjects().into_iter().map(|subject| subject.id).collect();

@@ -10,18 +10,18 @@ use serde_json::Value;
 use crate::config::LoadError;
 
 /// Prints a line on standard output. A closed pipe is no error.
-pub fn print(line: impl std::fmt::Display) {
+pub(super) fn print(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout().lock(), "{}", text::block(&line.to_string(), usize::MAX));
 }
 
 /// Prints a value as JSON in one line, its keys in alphabetical order.
-pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(serde_json::to_value(value)?);
     Ok(())
 }
 
 /// Prints what a plugin wrote to standard error before it was stopped. Line breaks stay, so that a traceback is readable.
-pub fn print_last_words(last_words: Option<&str>) {
+pub(super) fn print_last_words(last_words: Option<&str>) {
     let Some(words) = last_words else { return };
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "the plugin wrote to standard error:");
@@ -31,12 +31,12 @@ pub fn print_last_words(last_words: Option<&str>) {
 }
 
 /// Prints a note on standard error, so that scripts that read standard output do not get it.
-pub fn print_note(note: &str) {
+pub(super) fn print_note(note: &str) {
     let _ = writeln!(std::io::stderr().lock(), "note: {note}");
 }
 
 /// Prints why a command failed.
-pub fn print_error(err: &anyhow::Error) {
+pub(super) fn print_error(err: &anyhow::Error) {
     let mut out = std::io::stderr().lock();
     let _ = match err.downcast_ref::<LoadError>() {
         // Each line begins with the file's name, so editors can jump to it; the prefix `pharos:` would prevent that.
@@ -46,15 +46,15 @@ pub fn print_error(err: &anyhow::Error) {
 }
 
 /// A text without the characters that steer a terminal. Every text from outside must go through this function.
-pub fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().map(|char| if steers(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
 }
 
-pub fn shown_list(texts: &[String], separator: &str) -> String {
+pub(super) fn shown_list(texts: &[String], separator: &str) -> String {
     texts.iter().map(|text| shown(text)).collect::<Vec<_>>().join(separator)
 }
 
 /// A number as JSON writes it, so that both outputs of a command agree.
-pub fn shown_number(number: f64) -> String {
+pub(super) fn shown_number(number: f64) -> String {
     Value::from(number).to_string()
 }

@@ -22,7 +22,7 @@ use crate::telemetry::metrics::SelfMetrics;
 const CALL_WALL: Duration = Duration::from_secs(60);
 
 /// Loads plugins. Each file is compiled only once.
-pub struct Workbench {
+pub(super) struct Workbench {
     loader: Loader,
     ticker: Ticker,
     /// Folder of the compiled plugins, removed with this value.
@@ -30,12 +30,12 @@ pub struct Workbench {
 }
 
 impl Workbench {
-    pub fn open() -> anyhow::Result<Self> {
+    pub(super) fn open() -> anyhow::Result<Self> {
         Self::of(&Config::default())
     }
 
     /// A workbench with the plugins, receivers, secrets and relays of a config.
-    pub fn of(config: &Config) -> anyhow::Result<Self> {
+    pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let folder = tempfile::tempdir()?;
         // Memory is pooled as in an agent, so that calls cost the same here.
@@ -57,12 +57,12 @@ impl Workbench {
         Ok(Self { loader, ticker, _folder: folder })
     }
 
-    pub fn loader(&self) -> &Loader {
+    pub(super) fn loader(&self) -> &Loader {
         &self.loader
     }
 
     /// Loads a plugin with these settings. A wrong setting is an error.
-    pub async fn load(&mut self, id: &str, bytes: &Bytes, settings: toml::Table) -> Result<LoadedPlugin, LoadError> {
+    pub(super) async fn load(&mut self, id: &str, bytes: &Bytes, settings: toml::Table) -> Result<LoadedPlugin, LoadError> {
         // Only CPU time counts as cost, so wall time gets a wide limit: the author's machine may be busy with other things.
         let limits = LimitsConfig { wall: Some(CALL_WALL), ..LimitsConfig::default() };
         self.loader.plugins = BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]);
@@ -75,19 +75,19 @@ impl Workbench {
 }
 
 /// Reads and inspects a plugin file, as the agent does before it compiles one.
-pub fn read_plugin(file: &Path) -> anyhow::Result<(Bytes, validate::Inspection)> {
+pub(super) fn read_plugin(file: &Path) -> anyhow::Result<(Bytes, validate::Inspection)> {
     let bytes = folder::read(file)?;
     let inspection = validate::inspect(&bytes).with_context(|| file.display().to_string())?;
     Ok((bytes, inspection))
 }
 
 /// The id that a plugin file must have.
-pub fn plugin_id(file: &Path) -> anyhow::Result<&str> {
+pub(super) fn plugin_id(file: &Path) -> anyhow::Result<&str> {
     file.file_stem().and_then(|stem| stem.to_str()).context("the file's name is not UTF-8")
 }
 
 /// A snapshot that `pharos snapshot` recorded.
-pub fn read_snapshot(file: &Path) -> anyhow::Result<Change> {
+pub(super) fn read_snapshot(file: &Path) -> anyhow::Result<Change> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is not a snapshot that `pharos snapshot` recorded", file.display()))
 }

@@ -14,19 +14,19 @@ use crate::redis::RedisError;
 /// The cure is a value of its own because plugins print it as a command. A cure that is found in a text could be written by the owner
 /// of any name in that text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
+pub(crate) struct Missing {
     pub why: String,
     /// A statement or command that can be run unchanged. Every name in it is quoted.
     pub cure: Option<String>,
 }
 
 impl Missing {
-    pub fn new(why: impl Into<String>) -> Self {
+    pub(crate) fn new(why: impl Into<String>) -> Self {
         Self { why: why.into(), cure: None }
     }
 
     /// Adds the command that makes the server offer it.
-    pub fn cured_by(self, cure: impl Into<String>) -> Self {
+    pub(crate) fn cured_by(self, cure: impl Into<String>) -> Self {
         Self { cure: Some(cure.into()), ..self }
     }
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Missing {
 
 /// Why a part is missing.
 #[derive(Debug, thiserror::Error)]
-pub enum CollectError {
+pub(crate) enum CollectError {
     /// The server does not offer this; nothing failed.
     #[error("{0}")]
     Unsupported(Missing),
@@ -61,7 +61,7 @@ pub enum CollectError {
 }
 
 impl CollectError {
-    pub fn reason(&self) -> FailureReason {
+    pub(crate) fn reason(&self) -> FailureReason {
         match self {
             Self::Unsupported(_) => FailureReason::Unsupported,
             Self::Privilege(_) => FailureReason::Privilege,
@@ -74,7 +74,7 @@ impl CollectError {
     }
 
     /// Whether the session can no longer be used.
-    pub fn ends_session(&self) -> bool {
+    pub(crate) fn ends_session(&self) -> bool {
         match self {
             Self::Unsupported(_) | Self::Privilege(_) | Self::Row { .. } | Self::Visit { .. } => false,
             Self::Connect { source, .. } => source.is_shutdown(),
@@ -84,7 +84,7 @@ impl CollectError {
     }
 
     /// Names the side that caused the trouble, if no session began.
-    pub fn trouble(&self) -> Option<Trouble> {
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
         match self {
             Self::Connect { source, .. } => Some(source.trouble()),
             _ => None,
@@ -92,7 +92,7 @@ impl CollectError {
     }
 
     /// Returns the statement or command that removes the cause, to be run unchanged.
-    pub fn cure(&self) -> Option<&str> {
+    pub(crate) fn cure(&self) -> Option<&str> {
         match self {
             Self::Unsupported(missing) | Self::Privilege(missing) => missing.cure.as_deref(),
             Self::Redis { source, .. } => source.cure(),
@@ -101,7 +101,7 @@ impl CollectError {
     }
 
     /// The whole chain of errors, for people.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         chain(self)
     }
 }

@@ -11,7 +11,7 @@ use super::collect_error::CollectError;
 
 /// The facts that one run read.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Changes when all counters start anew, as after a restart.
     pub epoch: u64,
     pub families: Vec<Family>,
@@ -28,14 +28,14 @@ pub struct Facts {
 
 impl Facts {
     /// Returns the table with this name, if the run made it.
-    pub fn table(&self, name: &str) -> Option<&Table> {
+    pub(crate) fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name == name)
     }
 }
 
 /// Facts of one datname that are missing because the role lacks a right. The server raised no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hidden {
+pub(crate) struct Hidden {
     pub datname: String,
     /// Names the facts that are unknown, and the number of objects, in one line.
     pub why: String,
@@ -44,7 +44,7 @@ pub struct Hidden {
 }
 
 /// Reads one family of facts over a session.
-pub trait Collector<S>: Send {
+pub(crate) trait Collector<S>: Send {
     /// The part of the snapshot that the collector fills.
     fn part(&self) -> PartId;
     fn interval(&self) -> Duration;

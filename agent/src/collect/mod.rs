@@ -6,19 +6,19 @@
 //! `redis/source.rs`). The agent is a subject as well ([`agent`]), and so is each database with its servers ([`database`]); both are read
 //! from memory.
 
-pub mod agent;
+pub(crate) mod agent;
 mod collect_error;
 mod collector;
-pub mod database;
+pub(crate) mod database;
 mod notebook;
-pub mod postgres;
-pub mod redis;
+pub(crate) mod postgres;
+pub(crate) mod redis;
 mod restarts;
 mod schedule;
 mod send;
-pub mod single_run;
+pub(crate) mod single_run;
 
-pub use self::collect_error::{CollectError, Missing};
-pub use self::collector::{Collector, Facts, Hidden};
-pub use self::notebook::Notebook;
-pub use self::schedule::{ConnectFailure, ServerTask, Source};
+pub(crate) use self::collect_error::{CollectError, Missing};
+pub(crate) use self::collector::{Collector, Facts, Hidden};
+pub(crate) use self::notebook::Notebook;
+pub(crate) use self::schedule::{ConnectFailure, ServerTask, Source};

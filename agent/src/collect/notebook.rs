@@ -24,7 +24,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(20);
 
 /// A handle to the notes of one server. Commands that read a server once have no store, so they read and write no notes.
 #[derive(Debug, Clone, Default)]
-pub struct Notebook {
+pub(crate) struct Notebook {
     place: Option<Place>,
 }
 
@@ -40,26 +40,26 @@ struct Place {
 
 /// The store did not answer, or is not asked during the pause after a failure. The note is still unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoAnswer;
+pub(crate) struct NoAnswer;
 
 impl Notebook {
-    pub fn new(store: Store, server: String) -> Self {
+    pub(crate) fn new(store: Store, server: String) -> Self {
         Self { place: Some(Place { store, server, paused_until: Arc::default() }) }
     }
 
     /// Makes a notebook that does not ask the store until `until`, as after a failure.
     #[cfg(test)]
-    pub fn paused(store: Store, server: &str, until: Now) -> Self {
+    pub(crate) fn paused(store: Store, server: &str, until: Now) -> Self {
         Self { place: Some(Place { store, server: server.to_owned(), paused_until: Arc::new(Mutex::new(until.monotonic)) }) }
     }
 
     /// The id of the server's subject.
-    pub fn server(&self) -> Option<&str> {
+    pub(crate) fn server(&self) -> Option<&str> {
         self.place.as_ref().map(|place| place.server.as_str())
     }
 
     /// Reads the latest note of this collector and topic.
-    pub async fn read<T: DeserializeOwned>(&self, collector: PartId, topic: &str, now: Now) -> Result<Option<T>, NoAnswer> {
+    pub(crate) async fn read<T: DeserializeOwned>(&self, collector: PartId, topic: &str, now: Now) -> Result<Option<T>, NoAnswer> {
         let Some(place) = &self.place else { return Ok(None) };
         let Some(note) = place.ask(place.store.note(place.key(collector, topic)), now).await? else { return Ok(None) };
         let read = serde_json::from_str(&note);
@@ -77,7 +77,7 @@ impl Notebook {
     }
 
     /// Replaces the note of this collector and topic, and records `happened` as events in the same transaction.
-    pub async fn write(
+    pub(crate) async fn write(
         &self,
         collector: PartId,
         topic: &str,

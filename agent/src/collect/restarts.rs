@@ -13,7 +13,7 @@ const PENDING_MAX: usize = 40;
 const TOPIC: &str = "restarts";
 
 /// The known restarts of one server.
-pub struct Restarts {
+pub(super) struct Restarts {
     /// The collector that stores the note.
     collector: PartId,
     history: RestartHistory,
@@ -25,13 +25,13 @@ pub struct Restarts {
 }
 
 impl Restarts {
-    pub fn new(collector: PartId, notebook: Notebook) -> Self {
+    pub(super) fn new(collector: PartId, notebook: Notebook) -> Self {
         Self { collector, history: RestartHistory::default(), notebook, pending: Some(Vec::new()), is_stored: false }
     }
 
     /// Records a reading and returns the columns of the table `restarts`. There is no table before the store returned the note of an
     /// earlier run of the agent: until then an open alert neither ends nor begins.
-    pub async fn read(&mut self, cluster: &Cluster, reading: RunReading, now: Now) -> Option<Vec<Column>> {
+    pub(super) async fn read(&mut self, cluster: &Cluster, reading: RunReading, now: Now) -> Option<Vec<Column>> {
         let read_at = reading.read_at;
         let Some(pending) = &mut self.pending else {
             self.is_stored &= !self.history.observe(cluster, reading);

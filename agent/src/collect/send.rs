@@ -8,7 +8,7 @@ use crate::telemetry::metrics::SelfMetrics;
 
 /// Sends a snapshot without waiting, and returns false if the queue is full. The snapshot is then dropped, counted and logged: the next one
 /// has newer facts, and a task that waited would collect late.
-pub fn send(snapshots: &mpsc::Sender<Snapshot>, snapshot: Snapshot, metrics: &SelfMetrics) -> bool {
+pub(super) fn send(snapshots: &mpsc::Sender<Snapshot>, snapshot: Snapshot, metrics: &SelfMetrics) -> bool {
     let subject = snapshot.subject.key();
     let is_sent = snapshots.try_send(snapshot).is_ok();
     if !is_sent {

@@ -10,16 +10,20 @@ use crate::clock::Clock;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// The outcome of each collector's run. Collectors of the second session come last.
-pub type Outcomes = Vec<Outcome>;
+pub(crate) type Outcomes = Vec<Outcome>;
 
 /// The outcome of one collector's run.
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub part: PartId,
     pub result: Result<Facts, CollectError>,
 }
 
 /// Runs every collector of `source`. Opens a new session if a run ended the last one.
-pub async fn run_once<S: Source>(source: &S, mut session: S::Session, clock: Clock) -> Result<(S::Session, Outcomes), ConnectFailure> {
+pub(crate) async fn run_once<S: Source>(
+    source: &S,
+    mut session: S::Session,
+    clock: Clock,
+) -> Result<(S::Session, Outcomes), ConnectFailure> {
     let mut outcomes = Vec::new();
     for mut collector in source.collectors() {
         let result = match source.begin(&mut session, collector.part()).await {

@@ -22,7 +22,7 @@ use super::secret::{SecretError, SecretSource};
 
 /// The findings of `pharos check`.
 #[derive(Debug, Default)]
-pub struct FilesCheck {
+pub(crate) struct FilesCheck {
     /// Files that do not exist, or that the agent does not read.
     pub mistakes: Vec<Mistake>,
     /// Findings that depend on the user and the environment of the agent.
@@ -30,7 +30,7 @@ pub struct FilesCheck {
 }
 
 impl FilesCheck {
-    pub fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         let mut check = Self::default();
         check.data_dir(&config.agent.data_dir);
         for (index, database) in config.database.iter().enumerate() {

@@ -9,7 +9,7 @@ use super::shape::did_you_mean;
 const NAME_CHARS_MAX: usize = 100;
 
 /// Checks the whole file; `report(path, message)` takes each problem.
-pub fn validate(config: &Config, report: &mut impl FnMut(String, String)) {
+pub(super) fn validate(config: &Config, report: &mut impl FnMut(String, String)) {
     let names = |section: &str, names: Vec<&String>| -> Vec<(String, String)> {
         names.iter().enumerate().map(|(index, name)| (format!("{section}[{index}].name"), (*name).clone())).collect()
     };

@@ -19,7 +19,7 @@ const DEFAULT_PATHS: [&str; 2] = ["pharos.toml", "/etc/pharos/pharos.toml"];
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// The named file, or the first default that exists.
-pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
+pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
@@ -55,7 +55,7 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 }
 
 /// Reads and checks a file, and returns its text as well, for further checks.
-pub fn open(path: &Path) -> Result<(Config, Source), LoadError> {
+pub(crate) fn open(path: &Path) -> Result<(Config, Source), LoadError> {
     match read_with_problems(path)? {
         (Some(config), source) if source.problems.is_empty() => Ok((config, source)),
         (_, source) => Err(source.refuse(&[])),
@@ -63,7 +63,7 @@ pub fn open(path: &Path) -> Result<(Config, Source), LoadError> {
 }
 
 /// Reads a file in spite of its problems, so that the rest of it can be checked too. The config is `None` if it cannot be read at all.
-pub fn read_with_problems(path: &Path) -> Result<(Option<Config>, Source), LoadError> {
+pub(crate) fn read_with_problems(path: &Path) -> Result<(Option<Config>, Source), LoadError> {
     let text = read(path)?;
     let (config, places, problems) = check(&text, folder_of(path));
     Ok((config, Source { path: path.to_owned(), text, places, problems }))
@@ -71,7 +71,7 @@ pub fn read_with_problems(path: &Path) -> Result<(Option<Config>, Source), LoadE
 
 /// A file that was read, with the places of its values.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     path: PathBuf,
     text: String,
     places: Places,
@@ -101,17 +101,17 @@ impl Mistake {
 
 impl Source {
     /// Mistakes with their places, in the order of the file.
-    pub fn locate(&self, mistakes: &[Mistake]) -> Vec<Located> {
+    pub(crate) fn locate(&self, mistakes: &[Mistake]) -> Vec<Located> {
         locate(&self.text, mistakes.iter().map(|mistake| self.problem(mistake)).collect())
     }
 
     /// True if the file alone has no problem.
-    pub fn is_right(&self) -> bool {
+    pub(crate) fn is_right(&self) -> bool {
         self.problems.is_empty()
     }
 
     /// All problems of the file, and these mistakes.
-    pub fn refuse(&self, mistakes: &[Mistake]) -> LoadError {
+    pub(crate) fn refuse(&self, mistakes: &[Mistake]) -> LoadError {
         let problems = self.problems.iter().cloned().chain(mistakes.iter().map(|mistake| self.problem(mistake))).collect();
         LoadError::Invalid { path: self.path.clone(), problems: locate(&self.text, problems) }
     }
@@ -123,7 +123,7 @@ impl Source {
 }
 
 /// The text of a file.
-pub fn read(path: &Path) -> Result<String, LoadError> {
+pub(crate) fn read(path: &Path) -> Result<String, LoadError> {
     let unreadable = |why: String| LoadError::Unreadable { path: path.to_owned(), why };
     let bytes = file::read_once(path, FILE_BYTES_MAX).map_err(|err| {
         unreadable(match err {
@@ -136,7 +136,7 @@ pub fn read(path: &Path) -> Result<String, LoadError> {
 }
 
 /// The folder from which relative paths in a file count.
-pub fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -164,7 +164,7 @@ fn check(text: &str, base: &Path) -> (Option<Config>, Places, Vec<Problem>) {
 
 /// A text read as a value of some type.
 #[derive(Debug)]
-pub struct Document<T> {
+pub(crate) struct Document<T> {
     /// The value. `None` if the text without its unknown keys does not fit the type.
     pub value: Option<T>,
     pub places: Places,
@@ -173,7 +173,7 @@ pub struct Document<T> {
 }
 
 /// Reads a text of this shape.
-pub fn document<T: DeserializeOwned>(text: &str, shape: &Shape) -> Document<T> {
+pub(crate) fn document<T: DeserializeOwned>(text: &str, shape: &Shape) -> Document<T> {
     let (mut document, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         return Document { value: None, places: Places::default(), problems: syntax.into_iter().map(problem).collect() };

@@ -172,11 +172,12 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
-pub const RECEIVER_KEYS: &[Key] = &[required("name", Shape::Text), required("plugin", Shape::Text), key("settings", Shape::Settings)];
+pub(crate) const RECEIVER_KEYS: &[Key] =
+    &[required("name", Shape::Text), required("plugin", Shape::Text), key("settings", Shape::Settings)];
 
 const TEXTS: Shape = Shape::List(&Shape::Text);
 
-pub const ROUTE_KEYS: &[Key] = &[
+pub(crate) const ROUTE_KEYS: &[Key] = &[
     key("match", Shape::Map(&Shape::Texts)),
     key("matchers", TEXTS),
     required("receiver", Shape::Text),
@@ -187,10 +188,10 @@ pub const ROUTE_KEYS: &[Key] = &[
     key("repeat_interval", Shape::Duration),
 ];
 
-pub const INHIBIT_KEYS: &[Key] =
+pub(crate) const INHIBIT_KEYS: &[Key] =
     &[required("name", Shape::Text), required("source", TEXTS), required("target", TEXTS), key("equal", TEXTS)];
 
-pub const SILENCE_KEYS: &[Key] = &[
+pub(crate) const SILENCE_KEYS: &[Key] = &[
     required("name", Shape::Text),
     required("matchers", TEXTS),
     required("starts", Shape::Text),
@@ -200,7 +201,12 @@ pub const SILENCE_KEYS: &[Key] = &[
 ];
 
 /// Checks that every route leads to a receiver and that an alert can match its matchers.
-pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], patterns: &mut Patterns, mut report: impl FnMut(String, String)) {
+pub(crate) fn validate(
+    receivers: &[ReceiverConfig],
+    routes: &[RouteConfig],
+    patterns: &mut Patterns,
+    mut report: impl FnMut(String, String),
+) {
     let mut closed_by = None;
     for (index, route) in routes.iter().enumerate() {
         let path = format!("route[{index}]");
@@ -228,7 +234,7 @@ pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], patterns: 
 }
 
 /// Checks inhibitions and silences.
-pub fn validate_holds(
+pub(crate) fn validate_holds(
     inhibitions: &[InhibitConfig],
     silences: &[SilenceConfig],
     patterns: &mut Patterns,
@@ -256,7 +262,7 @@ pub fn validate_holds(
 
 /// The memory that further matchers of the file may use.
 #[derive(Debug)]
-pub struct Patterns {
+pub(crate) struct Patterns {
     left: usize,
 }
 

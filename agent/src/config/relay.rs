@@ -56,7 +56,7 @@ pub enum Encryption {
     None,
 }
 
-pub const RELAY_KEYS: &[Key] = &[
+pub(crate) const RELAY_KEYS: &[Key] = &[
     required("host", Shape::Text),
     key("port", Shape::Integer { min: 1, max: 65_535 }),
     required("from", Shape::Text),

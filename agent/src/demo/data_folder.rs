@@ -49,32 +49,32 @@ pub enum DataFolderError {
 }
 
 #[derive(Debug)]
-pub struct DataFolder {
+pub(super) struct DataFolder {
     root: TempDir,
     account: Account,
 }
 
 impl DataFolder {
-    pub fn create() -> Result<Self, DataFolderError> {
+    pub(super) fn create() -> Result<Self, DataFolderError> {
         let account = Account::choose()?;
         let root = account.folder("pharos-postgres-")?;
         Ok(Self { root, account })
     }
 
     /// The folder of the Unix socket.
-    pub fn root(&self) -> &Path {
+    pub(super) fn root(&self) -> &Path {
         self.root.path()
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.root.path().join("data")
     }
 
-    pub fn command(&self, program: &Path) -> Command {
+    pub(super) fn command(&self, program: &Path) -> Command {
         self.account.command(program, &self.data())
     }
 
-    pub async fn initialise(&self, binaries: &PostgresBinaries, options: &PostgresOptions) -> Result<(), DataFolderError> {
+    pub(super) async fn initialise(&self, binaries: &PostgresBinaries, options: &PostgresOptions) -> Result<(), DataFolderError> {
         // Where its servers work too, so that all of them are found and end when this is dropped halfway.
         self.create_empty(&self.data())?;
         let mut command = self.command(&binaries.initdb());
@@ -98,7 +98,7 @@ impl DataFolder {
         if status.success() { Ok(()) } else { Err(DataFolderError::Initdb { output: self.log_tail() }) }
     }
 
-    pub fn append_settings<'a>(&self, settings: impl IntoIterator<Item = (&'a str, String)>) -> Result<(), DataFolderError> {
+    pub(super) fn append_settings<'a>(&self, settings: impl IntoIterator<Item = (&'a str, String)>) -> Result<(), DataFolderError> {
         let path = self.data().join("postgresql.conf");
         let mut text = read(&path)?;
         for (name, value) in settings {
@@ -109,7 +109,7 @@ impl DataFolder {
     }
 
     /// Writes a file that its owner alone may read; PostgreSQL insists on that for a private key.
-    pub fn write(&self, path: &Path, contents: &[u8]) -> Result<(), DataFolderError> {
+    pub(super) fn write(&self, path: &Path, contents: &[u8]) -> Result<(), DataFolderError> {
         let fail = |source| DataFolderError::Write { path: path.to_owned(), source };
         fs::write(path, contents).map_err(fail)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(fail)?;
@@ -117,7 +117,7 @@ impl DataFolder {
     }
 
     /// Copies the files to where the server's account, and a standby made from this folder, can read them.
-    pub fn install_tls(&self, certificate: &Path, key: &Path) -> Result<(), DataFolderError> {
+    pub(super) fn install_tls(&self, certificate: &Path, key: &Path) -> Result<(), DataFolderError> {
         for (source, name) in [(certificate, "server.crt"), (key, "server.key")] {
             self.write(&self.data().join(name), read(source)?.as_bytes())?;
         }
@@ -126,7 +126,7 @@ impl DataFolder {
     }
 
     /// Copies a running server's data; the caller has put that server into backup mode.
-    pub fn copy_data_from(&self, data: &Path) -> Result<(), DataFolderError> {
+    pub(super) fn copy_data_from(&self, data: &Path) -> Result<(), DataFolderError> {
         self.copy_folder(data, &self.data())?;
         // Last, as pg_basebackup does: nothing in the copy may be older than what this file promises.
         let control = Path::new("global/pg_control");
@@ -174,7 +174,7 @@ impl DataFolder {
     }
 
     /// Opens the log for a server about to start.
-    pub fn log(&self) -> Result<[Stdio; 2], DataFolderError> {
+    pub(super) fn log(&self) -> Result<[Stdio; 2], DataFolderError> {
         let path = self.log_path();
         let fail = |source| DataFolderError::Write { path: path.clone(), source };
         let file = fs::OpenOptions::new().create(true).append(true).open(&path).map_err(fail)?;
@@ -183,20 +183,20 @@ impl DataFolder {
     }
 
     /// The last lines a server wrote, to say why it did not start.
-    pub fn log_tail(&self) -> String {
+    pub(super) fn log_tail(&self) -> String {
         let log = fs::read_to_string(self.log_path()).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
     /// True if the server with this process accepts sessions. The lock file tells, so no session is needed.
-    pub fn is_ready(&self, postmaster: u32) -> bool {
+    pub(super) fn is_ready(&self, postmaster: u32) -> bool {
         let lock = self.lock_lines();
         lock.first().is_some_and(|pid| *pid == postmaster.to_string()) && lock.get(7).is_some_and(|s| s == "ready")
     }
 
     /// The System V segment of a server that could not remove it, having been killed.
-    pub fn orphaned_segment(&self) -> Option<String> {
+    pub(super) fn orphaned_segment(&self) -> Option<String> {
         self.lock_lines().get(6)?.split_whitespace().nth(1).map(str::to_owned)
     }
 

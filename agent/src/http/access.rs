@@ -20,7 +20,7 @@ use crate::config::http::{AccessConfig, HttpConfig, Role, TokenConfig};
 use crate::config::secret::Secret;
 
 /// Name of the caller with the operator's token: the agent's own user, or root.
-pub const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 /// Name of a caller without a token, who may only read.
 const ANONYMOUS: &str = "anonymous";
 /// Most characters in the name of an author.

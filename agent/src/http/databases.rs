@@ -6,15 +6,15 @@ use super::error::ApiError;
 
 /// All configured names.
 #[derive(Debug, Clone)]
-pub struct Databases(Arc<[String]>);
+pub(crate) struct Databases(Arc<[String]>);
 
 impl Databases {
-    pub fn new(names: Vec<String>) -> Self {
+    pub(crate) fn new(names: Vec<String>) -> Self {
         Self(names.into())
     }
 
     /// Checks that the name is configured. Without the check, a misspelt name would look like a database without facts.
-    pub fn known<'a>(&self, name: Option<&'a str>) -> Result<Option<&'a str>, ApiError> {
+    pub(crate) fn known<'a>(&self, name: Option<&'a str>) -> Result<Option<&'a str>, ApiError> {
         match name {
             Some(name) if !self.0.iter().any(|known| known == name) => {
                 let known = self.0.join(", ");

@@ -7,7 +7,7 @@ use super::error::ApiError;
 use crate::pipeline::DeskError;
 
 /// The API error for a request that the pipeline refused.
-pub fn refused(err: DeskError) -> ApiError {
+pub(super) fn refused(err: DeskError) -> ApiError {
     let message = chain(&err);
     match err {
         DeskError::Unknown(_) | DeskError::Acknowledge(AcknowledgeError::Unknown(_)) | DeskError::Silence(SilenceError::Unknown(_)) => {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 
 /// The parameters of the query.
-pub struct Parameters<Q>(pub Q);
+pub(super) struct Parameters<Q>(pub Q);
 
 impl<Q: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<Q> {
     type Rejection = ApiError;
@@ -24,7 +24,7 @@ impl<Q: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<Q> 
 }
 
 /// The parameter in the path.
-pub struct PathName(pub String);
+pub(super) struct PathName(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathName {
     type Rejection = ApiError;
@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathName {
 }
 
 /// The body of the request.
-pub struct JsonBody<B>(pub B);
+pub(super) struct JsonBody<B>(pub B);
 
 impl<B: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<B> {
     type Rejection = ApiError;
@@ -48,17 +48,17 @@ impl<B: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<B> {
 }
 
 /// A JSON answer with its keys in alphabetical order, so that two answers can be compared line by line.
-pub struct Answer<T> {
+pub(super) struct Answer<T> {
     status: StatusCode,
     body: T,
 }
 
 impl<T> Answer<T> {
-    pub fn ok(body: T) -> Self {
+    pub(super) fn ok(body: T) -> Self {
         Self { status: StatusCode::OK, body }
     }
 
-    pub fn with_status(status: StatusCode, body: T) -> Self {
+    pub(super) fn with_status(status: StatusCode, body: T) -> Self {
         Self { status, body }
     }
 }

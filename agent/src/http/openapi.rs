@@ -28,7 +28,7 @@ others wait for their turn. The head of a request has at most 32 KiB and arrives
 not support answers 405 with the header `allow`.";
 
 /// The area of this route. Its document is made once, from all other areas and this one.
-pub fn area(others: &[Area]) -> Area {
+pub(super) fn area(others: &[Area]) -> Area {
     const NAME: &str = "openapi";
     const ABOUT: &str = "This document.";
     let route = || {

@@ -52,10 +52,10 @@ impl Limits {
 }
 
 /// Makes the schema of a type.
-pub type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
+pub(super) type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
 
 /// The schema of a type, by reference where it has a name.
-pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+pub(super) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 

@@ -16,12 +16,12 @@ const TOKEN_BYTES: usize = 32;
 const LINE_BYTES_MAX: u64 = 128;
 
 /// Path of the token in this data directory.
-pub fn place(data_dir: &Path) -> PathBuf {
+pub(crate) fn place(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE)
 }
 
 /// Makes a new token in this data directory. If it cannot be written, the existing token is used.
-pub fn prepare(data_dir: &Path) -> io::Result<Secret> {
+pub(crate) fn prepare(data_dir: &Path) -> io::Result<Secret> {
     make(data_dir).or_else(|err| read(data_dir).map_err(|_| err))
 }
 
@@ -40,7 +40,7 @@ fn make(data_dir: &Path) -> io::Result<Secret> {
 }
 
 /// Reads the existing token. Fails if others than its owner can read or write the file.
-pub fn read(data_dir: &Path) -> io::Result<Secret> {
+pub(crate) fn read(data_dir: &Path) -> io::Result<Secret> {
     // A pipe or a link under this name must not block or redirect the read.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(place(data_dir))?;

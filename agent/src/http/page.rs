@@ -10,14 +10,14 @@ use serde::de::DeserializeOwned;
 use super::error::ApiError;
 
 /// Checks the limit of a page. Without one, the default is used. A limit that the route does not allow is refused.
-pub fn limit(asked: Option<i64>, default: u32, max: u32) -> Result<u32, ApiError> {
+pub(super) fn limit(asked: Option<i64>, default: u32, max: u32) -> Result<u32, ApiError> {
     let Some(asked) = asked else { return Ok(default) };
     let allowed = u32::try_from(asked).ok().filter(|limit| (1..=max).contains(limit));
     allowed.ok_or_else(|| ApiError::bad_request(format!("limit is {asked}")).hint(format!("ask for 1 to {max} rows")))
 }
 
 /// Reads the sort key in a cursor. `None` without a cursor. A cursor that cannot be read is refused.
-pub fn after<K: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<K>, ApiError> {
+pub(super) fn after<K: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<K>, ApiError> {
     let Some(cursor) = cursor else { return Ok(None) };
     let key = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let refused =
@@ -26,12 +26,17 @@ pub fn after<K: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<K>, Api
 }
 
 /// The cursor of the page after the item with this key.
-pub fn cursor(key: &impl Serialize) -> Option<String> {
+pub(super) fn cursor(key: &impl Serialize) -> Option<String> {
     serde_json::to_vec(key).ok().map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Sorts items by their keys and returns the page after the key `after`, with the cursor of the next page if there is one.
-pub fn cut<T, K: Ord + Serialize>(mut items: Vec<T>, after: Option<&K>, limit: u32, key: impl Fn(&T) -> K) -> (Vec<T>, Option<String>) {
+pub(super) fn cut<T, K: Ord + Serialize>(
+    mut items: Vec<T>,
+    after: Option<&K>,
+    limit: u32,
+    key: impl Fn(&T) -> K,
+) -> (Vec<T>, Option<String>) {
     items.sort_by_cached_key(&key);
     if let Some(after) = after {
         items.retain(|item| key(item) > *after);
@@ -44,7 +49,7 @@ pub fn cut<T, K: Ord + Serialize>(mut items: Vec<T>, after: Option<&K>, limit: u
 }
 
 /// Removes the extra row that was read to see whether there is a next page. Returns the cursor of the next page if there is one.
-pub fn trim<T, K: Serialize>(rows: &mut Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Option<String> {
+pub(super) fn trim<T, K: Serialize>(rows: &mut Vec<T>, limit: u32, key: impl Fn(&T) -> K) -> Option<String> {
     let limit = limit as usize;
     let has_more = rows.len() > limit;
     rows.truncate(limit);

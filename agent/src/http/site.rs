@@ -49,7 +49,7 @@ fn hint(source: &std::io::Error) -> &'static str {
 }
 
 /// Opens the listener. Called before anything else is started, so that a taken port stops the start.
-pub async fn bind(config: &HttpConfig) -> Result<TcpListener, ListenError> {
+pub(crate) async fn bind(config: &HttpConfig) -> Result<TcpListener, ListenError> {
     let address = config.address().map_err(ListenError::Address)?;
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }

@@ -12,7 +12,7 @@ use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Delivers one message to its receiver. The agent connects the notifier plugins here.
-pub trait Deliver: Send + Sync + 'static {
+pub(crate) trait Deliver: Send + Sync + 'static {
     /// True while this notifier is loaded.
     fn serves(&self, notifier: &str) -> bool;
     /// Makes one attempt through a notifier. The settings of the receiver override those of the notifier.
@@ -21,14 +21,14 @@ pub trait Deliver: Send + Sync + 'static {
 
 /// The agent as messages name their sender.
 #[derive(Debug)]
-pub struct Signature {
+pub(crate) struct Signature {
     pub agent: String,
     pub external_url: Option<String>,
 }
 
 /// The parts of the agent that all receiver tasks use.
 #[derive(Clone)]
-pub struct DeliveryContext {
+pub(crate) struct DeliveryContext {
     pub notifiers: Arc<dyn Deliver>,
     pub signature: Arc<Signature>,
     pub store: Store,

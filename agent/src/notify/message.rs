@@ -9,7 +9,7 @@ use super::deliver::Signature;
 
 /// Makes the message of rows that are sent together. Firing alerts come before ended alerts, the gravest first. Only the latest row of each
 /// incident is shown. An incident that began and ended among the rows is reported as a summary.
-pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Signature) -> Message {
+pub(super) fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Signature) -> Message {
     let mut alerts: Vec<(u64, bool, MessageAlert)> = Vec::new();
     for row in rows {
         let known = alerts.iter().position(|(incident, _, alert)| *incident == row.incident && alert.fingerprint == row.alert.fingerprint);

@@ -11,6 +11,6 @@ mod standing;
 mod tester;
 mod worker;
 
-pub use self::deliver::{Deliver, DeliveryContext, Signature};
-pub use self::receivers::{Numbered, Receivers};
-pub use self::tester::{TestError, Tester};
+pub(crate) use self::deliver::{Deliver, DeliveryContext, Signature};
+pub(crate) use self::receivers::{Numbered, Receivers};
+pub(crate) use self::tester::Tester;

@@ -24,14 +24,14 @@ const WAITING_MAX: usize = 20_000;
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// All receiver tasks, by the name of the receiver.
-pub struct Receivers {
+pub(crate) struct Receivers {
     inboxes: BTreeMap<String, Inbox>,
     next_seq: AtomicU64,
     store: Store,
 }
 
 /// A row with its number.
-pub type Numbered = (u64, NewRow);
+pub(crate) type Numbered = (u64, NewRow);
 
 /// The inbox of a receiver task. The store has its rows already.
 struct Inbox {
@@ -43,7 +43,11 @@ struct Inbox {
 
 impl Receivers {
     /// Starts a task per receiver on `lifecycle`, each with the rows that the previous agent did not deliver.
-    pub async fn start(receivers: Vec<ReceiverConfig>, context: &DeliveryContext, lifecycle: &Lifecycle) -> Result<Self, StoreError> {
+    pub(crate) async fn start(
+        receivers: Vec<ReceiverConfig>,
+        context: &DeliveryContext,
+        lifecycle: &Lifecycle,
+    ) -> Result<Self, StoreError> {
         let mut open = context.store.open_outbox().await?;
         let mut inboxes = BTreeMap::new();
         for config in receivers {
@@ -69,17 +73,17 @@ impl Receivers {
     }
 
     /// True while a receiver takes new rows.
-    pub fn has_room(&self, receiver: &str) -> bool {
+    pub(crate) fn has_room(&self, receiver: &str) -> bool {
         self.inboxes.get(receiver).is_none_or(|inbox| inbox.standing.waiting() < WAITING_MAX)
     }
 
     /// Assigns rising numbers to rows. Rows are stored and sent in this order.
-    pub fn number(&self, rows: Vec<NewRow>) -> Vec<Numbered> {
+    pub(crate) fn number(&self, rows: Vec<NewRow>) -> Vec<Numbered> {
         rows.into_iter().map(|row| (self.next_seq.fetch_add(1, Ordering::Relaxed), row)).collect()
     }
 
     /// Hands rows to their receiver tasks, and never waits. Rows of one receiver go together, since they may leave as one message.
-    pub fn send(&self, rows: Vec<Numbered>) {
+    pub(crate) fn send(&self, rows: Vec<Numbered>) {
         let mut by_receiver: BTreeMap<String, Vec<WorkerRequest>> = BTreeMap::new();
         for (seq, row) in rows {
             by_receiver.entry(row.receiver.clone()).or_default().push(WorkerRequest::New(seq, Box::new(row)));
@@ -93,7 +97,7 @@ impl Receivers {
     }
 
     /// Retries notifications that were given up, and returns their numbers.
-    pub async fn retry(&self, wanted: RowFilter) -> Result<Vec<u64>, StoreError> {
+    pub(crate) async fn retry(&self, wanted: RowFilter) -> Result<Vec<u64>, StoreError> {
         let receivers = self.inboxes.keys().cloned().collect();
         let rows = self.store.revive_outbox(wanted, receivers).await?;
         let seqs = rows.iter().map(|row| row.seq).collect();
@@ -107,7 +111,7 @@ impl Receivers {
     }
 
     /// Gives up waiting notifications, and deletes those that were given up. Returns their count.
-    pub async fn drop_rows(&self, wanted: RowFilter) -> Result<usize, StoreError> {
+    pub(crate) async fn drop_rows(&self, wanted: RowFilter) -> Result<usize, StoreError> {
         let mut dropped = 0;
         for (receiver, inbox) in &self.inboxes {
             if wanted.receiver.as_ref().is_none_or(|wanted| wanted == receiver) {

@@ -10,7 +10,7 @@ use crate::board::{Board, PartHealth, ReceiverStatus};
 use crate::telemetry::metrics::SelfMetrics;
 
 /// The standing of a receiver. Each change is published on the board and in the metrics.
-pub struct Standing {
+pub(super) struct Standing {
     receiver: String,
     part: AgentPart,
     board: Arc<Board>,
@@ -30,7 +30,7 @@ struct Present {
 }
 
 impl Standing {
-    pub fn new(receiver: &str, board: Arc<Board>, metrics: Arc<SelfMetrics>) -> Self {
+    pub(super) fn new(receiver: &str, board: Arc<Board>, metrics: Arc<SelfMetrics>) -> Self {
         let standing = Self {
             receiver: receiver.to_owned(),
             part: AgentPart::Receiver(receiver.to_owned()),
@@ -45,32 +45,32 @@ impl Standing {
     }
 
     /// The part of the agent that is this receiver.
-    pub fn part(&self) -> &AgentPart {
+    pub(super) fn part(&self) -> &AgentPart {
         &self.part
     }
 
-    pub fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.present.lock().waiting
     }
 
     /// Counts notifications that came into the queue.
-    pub fn queued(&self, count: usize) {
+    pub(super) fn queued(&self, count: usize) {
         self.change(|present| present.waiting += count);
     }
 
     /// Counts notifications that were delivered or given up.
-    pub fn settled(&self, count: usize) {
+    pub(super) fn settled(&self, count: usize) {
         self.change(|present| present.waiting = present.waiting.saturating_sub(count));
     }
 
     /// Counts notifications that were given up. The counter begins at 0, so that the first one is an increase.
-    pub fn gave_up(&self, count: usize) {
+    pub(super) fn gave_up(&self, count: usize) {
         self.metrics.add("pharos_notifications_dead_total", &[&self.receiver], count as f64);
         self.change(|present| present.dead += count);
     }
 
     /// Publishes the wall time, in milliseconds since 1970, of the notification that waits longest.
-    pub fn oldest(&self, made_at_ms: Option<u64>) {
+    pub(super) fn oldest(&self, made_at_ms: Option<u64>) {
         let (metric, labels) = ("pharos_notifications_oldest_timestamp_seconds", [self.receiver.as_str()]);
         match made_at_ms {
             Some(made_at_ms) => self.metrics.set(metric, &labels, made_at_ms as f64 / 1_000.0),
@@ -78,15 +78,15 @@ impl Standing {
         }
     }
 
-    pub fn reached(&self) {
+    pub(super) fn reached(&self) {
         self.change(|present| present.failure = None);
     }
 
-    pub fn failed(&self, why: &str) {
+    pub(super) fn failed(&self, why: &str) {
         self.change(|present| present.failure = Some(why.to_owned()));
     }
 
-    pub fn breaker(&self, state: GateState) {
+    pub(super) fn breaker(&self, state: GateState) {
         for known in GateState::ALL {
             let value = f64::from(u8::from(state == known));
             self.metrics.set("pharos_receiver_breaker_state", &[&self.receiver, known.as_str()], value);

@@ -14,7 +14,7 @@ use crate::config::notify::ReceiverConfig;
 
 /// Sends test messages to receivers, independent of the notifications in their queues.
 #[derive(Clone)]
-pub struct Tester {
+pub(crate) struct Tester {
     notifiers: Arc<dyn Deliver>,
     signature: Arc<Signature>,
     clock: Clock,
@@ -22,7 +22,7 @@ pub struct Tester {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum TestError {
+pub(crate) enum TestError {
     #[error("no receiver is named \"{name}\"; there {}", known(receivers))]
     Unknown { name: String, receivers: Vec<String> },
 }
@@ -32,7 +32,7 @@ fn known(receivers: &[String]) -> String {
 }
 
 impl Tester {
-    pub fn new(receivers: &[ReceiverConfig], context: &DeliveryContext) -> Self {
+    pub(crate) fn new(receivers: &[ReceiverConfig], context: &DeliveryContext) -> Self {
         let settings = |config: &ReceiverConfig| serde_json::to_value(&config.settings).unwrap_or_default();
         let receivers = receivers.iter().map(|config| (config.name.clone(), (config.plugin.clone(), settings(config)))).collect();
         let (notifiers, signature) = (Arc::clone(&context.notifiers), Arc::clone(&context.signature));
@@ -40,7 +40,7 @@ impl Tester {
     }
 
     /// Makes one attempt, and returns its result.
-    pub async fn test(&self, receiver: &str) -> Result<Delivery, TestError> {
+    pub(crate) async fn test(&self, receiver: &str) -> Result<Delivery, TestError> {
         let Some((plugin, settings)) = self.receivers.get(receiver) else {
             return Err(TestError::Unknown { name: receiver.to_owned(), receivers: self.receivers.keys().cloned().collect() });
         };

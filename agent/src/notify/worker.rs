@@ -31,7 +31,7 @@ const NOTIFIER_PAUSE: Duration = Duration::from_millis(50);
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
 /// A request to a receiver task.
-pub enum WorkerRequest {
+pub(super) enum WorkerRequest {
     /// A new row with its number. The store has it already.
     New(u64, Box<NewRow>),
     /// A row that was given up and is retried, as the store has it.
@@ -40,7 +40,7 @@ pub enum WorkerRequest {
     Drop(Option<Vec<u64>>, oneshot::Sender<usize>),
 }
 
-pub struct Worker {
+pub(super) struct Worker {
     name: String,
     plugin: Arc<str>,
     settings: Arc<Value>,
@@ -60,7 +60,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(config: &ReceiverConfig, context: DeliveryContext, standing: Arc<Standing>, stop: CancellationToken) -> Self {
+    pub(super) fn new(config: &ReceiverConfig, context: DeliveryContext, standing: Arc<Standing>, stop: CancellationToken) -> Self {
         Self {
             name: config.name.clone(),
             plugin: config.plugin.as_str().into(),
@@ -79,12 +79,12 @@ impl Worker {
     }
 
     /// The inbox, which the handle fills.
-    pub fn inbox(&self) -> Arc<Mutex<Vec<WorkerRequest>>> {
+    pub(super) fn inbox(&self) -> Arc<Mutex<Vec<WorkerRequest>>> {
         Arc::clone(&self.inbox)
     }
 
     /// Takes over the rows of the previous agent. A message that was on its way may have arrived, and is sent again at once.
-    pub fn restore(&mut self, rows: Vec<OutboxRow>, unreported: &[UnreportedIncident]) {
+    pub(super) fn restore(&mut self, rows: Vec<OutboxRow>, unreported: &[UnreportedIncident]) {
         let now = self.context.clock.now();
         for UnreportedIncident { fingerprint, incident, .. } in unreported {
             self.queue.push_untold(*fingerprint, *incident);
@@ -104,7 +104,7 @@ impl Worker {
     }
 
     /// Delivers until the handle is dropped and every due row has gone out, or until the end of the agent waits no longer.
-    pub async fn run(mut self, mut woken: mpsc::Receiver<()>) {
+    pub(super) async fn run(mut self, mut woken: mpsc::Receiver<()>) {
         let stop = self.stop.clone();
         let flushed = async {
             stop.cancelled().await;

@@ -16,7 +16,7 @@ const QUEUED_ORDERS_MAX: usize = 64;
 const EXPLAINED_MAX: u32 = 200;
 
 /// Request, with the channel for its answer.
-pub enum Order {
+pub(crate) enum Order {
     Silences(oneshot::Sender<Vec<Silence>>),
     Silence(Box<Silence>, String, oneshot::Sender<Result<Silence, DeskError>>),
     ExpireSilence(String, String, oneshot::Sender<Result<Silence, DeskError>>),
@@ -30,7 +30,7 @@ pub enum Order {
 
 /// Comment of a person, with its author.
 #[derive(Debug, Clone)]
-pub struct SignedComment {
+pub(crate) struct SignedComment {
     /// Name of the caller's token, for the audit log.
     pub actor: String,
     /// Author as the caller gives it.
@@ -41,7 +41,7 @@ pub struct SignedComment {
 
 /// All stored and present facts about one alert.
 #[derive(Debug)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The alert now, or at its end.
     pub alert: Alert,
     /// All decisions about the alert.
@@ -54,7 +54,7 @@ pub struct Explanation {
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DeskError {
+pub(crate) enum DeskError {
     #[error(transparent)]
     Silence(#[from] SilenceError),
     #[error(transparent)]
@@ -69,13 +69,13 @@ pub enum DeskError {
 
 /// Sender of requests to the pipeline; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Desk {
+pub(crate) struct Desk {
     orders: mpsc::Sender<Order>,
 }
 
 impl Desk {
     /// Opens a desk; the pipeline receives its requests.
-    pub fn open() -> (Self, mpsc::Receiver<Order>) {
+    pub(crate) fn open() -> (Self, mpsc::Receiver<Order>) {
         let (orders, queue) = mpsc::channel(QUEUED_ORDERS_MAX);
         (Self { orders }, queue)
     }
@@ -85,32 +85,32 @@ impl Desk {
     }
 
     /// Returns every silence, expired ones included.
-    pub async fn silences(&self) -> Result<Vec<Silence>, DeskError> {
+    pub(crate) async fn silences(&self) -> Result<Vec<Silence>, DeskError> {
         self.send(Order::Silences).await
     }
 
     /// Adds or replaces a silence. `who` is the name of the caller's token.
-    pub async fn silence(&self, silence: Silence, who: &str) -> Result<Silence, DeskError> {
+    pub(crate) async fn silence(&self, silence: Silence, who: &str) -> Result<Silence, DeskError> {
         self.send(|answer| Order::Silence(Box::new(silence), who.to_owned(), answer)).await?
     }
 
     /// Ends a silence now. `who` is the name of the caller's token.
-    pub async fn expire_silence(&self, id: &str, who: &str) -> Result<Silence, DeskError> {
+    pub(crate) async fn expire_silence(&self, id: &str, who: &str) -> Result<Silence, DeskError> {
         self.send(|answer| Order::ExpireSilence(id.to_owned(), who.to_owned(), answer)).await?
     }
 
     /// Acknowledges the open incident of an alert.
-    pub async fn acknowledge(&self, fingerprint: Fingerprint, comment: SignedComment) -> Result<(), DeskError> {
+    pub(crate) async fn acknowledge(&self, fingerprint: Fingerprint, comment: SignedComment) -> Result<(), DeskError> {
         self.send(|answer| Order::Acknowledge(fingerprint, comment, answer)).await?
     }
 
     /// Removes the acknowledgement of an alert. `who` is the name of the caller's token.
-    pub async fn unacknowledge(&self, fingerprint: Fingerprint, who: &str) -> Result<(), DeskError> {
+    pub(crate) async fn unacknowledge(&self, fingerprint: Fingerprint, who: &str) -> Result<(), DeskError> {
         self.send(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
     }
 
     /// Explains an alert. The store is read here, so that a caller's request never delays the pipeline.
-    pub async fn explain(&self, fingerprint: Fingerprint, store: &Store) -> Result<Explanation, DeskError> {
+    pub(crate) async fn explain(&self, fingerprint: Fingerprint, store: &Store) -> Result<Explanation, DeskError> {
         let open = self.send(|answer| Order::Explain(fingerprint, None, answer)).await?;
         // The history is read after the alert, so that an alert that ends meanwhile is never shown in an earlier state.
         let history = store.alert_history(fingerprint.to_string(), EXPLAINED_MAX).await?;
@@ -130,12 +130,12 @@ impl Desk {
     }
 
     /// Sends notifications again, and returns their numbers.
-    pub async fn retry(&self, wanted: RowFilter, who: &str) -> Result<Vec<u64>, DeskError> {
+    pub(crate) async fn retry(&self, wanted: RowFilter, who: &str) -> Result<Vec<u64>, DeskError> {
         self.send(|answer| Order::Retry(wanted, who.to_owned(), answer)).await?
     }
 
     /// Drops notifications, and returns how many.
-    pub async fn drop_rows(&self, wanted: RowFilter, who: &str) -> Result<usize, DeskError> {
+    pub(crate) async fn drop_rows(&self, wanted: RowFilter, who: &str) -> Result<usize, DeskError> {
         self.send(|answer| Order::Drop(wanted, who.to_owned(), answer)).await?
     }
 }

@@ -24,7 +24,7 @@ use crate::store::{AlertChanges, Store};
 use crate::telemetry::metrics::SelfMetrics;
 
 /// State that one observation changes.
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     pub deltas: Deltas,
     pub alerts: AlertBook,
     pub dispatcher: Dispatcher,
@@ -144,7 +144,7 @@ impl Pipeline {
 
     /// Removes alerts of subjects that are no longer configured and of plugins that are turned off. All others wait for their first
     /// evaluation.
-    pub async fn remove_unconfigured(&mut self, is_watched: impl Fn(&SubjectKey) -> bool, is_enabled: impl Fn(&str) -> bool) {
+    pub(crate) async fn remove_unconfigured(&mut self, is_watched: impl Fn(&SubjectKey) -> bool, is_enabled: impl Fn(&str) -> bool) {
         let subjects: BTreeSet<SubjectKey> =
             self.alerts.concerns().map(|(_, subject)| subject.clone()).filter(|key| !is_watched(key)).collect();
         let plugins: BTreeSet<String> = self.alerts.concerns().map(|(plugin, _)| plugin.to_owned()).filter(|id| !is_enabled(id)).collect();

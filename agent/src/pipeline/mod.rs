@@ -10,8 +10,8 @@ mod flow;
 mod records;
 mod rounds;
 mod run;
-pub mod unmatched;
-pub mod upkeep;
+pub(crate) mod unmatched;
+pub(crate) mod upkeep;
 
-pub use self::desk::{Desk, DeskError, Explanation, SignedComment};
-pub use self::flow::Pipeline;
+pub(crate) use self::desk::{Desk, DeskError, Explanation, SignedComment};
+pub(crate) use self::flow::Pipeline;

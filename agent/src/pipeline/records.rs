@@ -13,7 +13,7 @@ use crate::store::RowFilter;
 const OUTBOX: &str = "outbox";
 
 /// Event for a transition of an alert.
-pub fn transition_event(transition: &Transition) -> Event {
+pub(super) fn transition_event(transition: &Transition) -> Event {
     Event {
         at_ms: transition.at.wall_ms,
         subject: transition.fingerprint.to_string(),
@@ -22,7 +22,7 @@ pub fn transition_event(transition: &Transition) -> Event {
 }
 
 /// Event for a receiver that is not notified.
-pub fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
+pub(super) fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
     let (fingerprint, incident) = withheld.key;
     let notice = WithheldNotice {
         receiver: withheld.receiver.clone(),
@@ -35,12 +35,12 @@ pub fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
 }
 
 /// Event for a plugin that was loaded, refused, removed or the like.
-pub fn plugin_event(PluginEvent { plugin, kind, text }: PluginEvent, now_ms: u64) -> Event {
+pub(super) fn plugin_event(PluginEvent { plugin, kind, text }: PluginEvent, now_ms: u64) -> Event {
     Event { at_ms: now_ms, subject: plugin, detail: EventDetail::Plugin(PluginChange { what: kind, text }) }
 }
 
 /// Audit entry for a transition of an alert.
-pub fn transition_entry(transition: &Transition) -> AuditEntry {
+pub(super) fn transition_entry(transition: &Transition) -> AuditEntry {
     let change = AlertChange {
         incident: transition.incident,
         from: transition.from,
@@ -58,7 +58,7 @@ pub fn transition_entry(transition: &Transition) -> AuditEntry {
 
 /// Action of one person at one instant.
 #[derive(Debug, Clone, Copy)]
-pub struct Act<'a> {
+pub(super) struct Act<'a> {
     /// Name of the person's token.
     pub actor: &'a str,
     /// Wall clock, milliseconds since 1970.
@@ -67,33 +67,33 @@ pub struct Act<'a> {
 
 impl Act<'_> {
     /// Audit entry for a silence that the person added.
-    pub fn silence_added(self, silence: &Silence) -> AuditEntry {
+    pub(super) fn silence_added(self, silence: &Silence) -> AuditEntry {
         self.entry(silence.id.clone(), AuditAction::SilenceAdded(silence.clone()))
     }
 
     /// Audit entry for a silence that the person ended.
-    pub fn silence_expired(self, silence: &Silence) -> AuditEntry {
+    pub(super) fn silence_expired(self, silence: &Silence) -> AuditEntry {
         self.entry(silence.id.clone(), AuditAction::SilenceExpired(silence.clone()))
     }
 
     /// Audit entry for an alert that the person acknowledged.
-    pub fn acknowledged(self, fingerprint: Fingerprint, signed: &SignedComment) -> AuditEntry {
+    pub(super) fn acknowledged(self, fingerprint: Fingerprint, signed: &SignedComment) -> AuditEntry {
         let detail = AcknowledgementWords { author: signed.author.clone(), comment: signed.comment.clone() };
         self.entry(fingerprint.to_string(), AuditAction::AlertAcknowledged(detail))
     }
 
     /// Audit entry for an acknowledgement that the person removed.
-    pub fn unacknowledged(self, fingerprint: Fingerprint) -> AuditEntry {
+    pub(super) fn unacknowledged(self, fingerprint: Fingerprint) -> AuditEntry {
         self.entry(fingerprint.to_string(), AuditAction::AlertUnacknowledged)
     }
 
     /// `numbers` are those of the notifications that are sent again.
-    pub fn retried(self, numbers: &[u64]) -> AuditEntry {
+    pub(super) fn retried(self, numbers: &[u64]) -> AuditEntry {
         self.entry(OUTBOX.to_owned(), AuditAction::OutboxRetried(numbers.to_vec()))
     }
 
     /// Audit entry for notifications that the person dropped; `count` is their number.
-    pub fn dropped(self, wanted: RowFilter, count: usize) -> AuditEntry {
+    pub(super) fn dropped(self, wanted: RowFilter, count: usize) -> AuditEntry {
         let dropped = DroppedNotifications { receiver: wanted.receiver, ids: wanted.seqs, count };
         self.entry(OUTBOX.to_owned(), AuditAction::OutboxDropped(dropped))
     }

@@ -14,17 +14,17 @@ use crate::board::Picture;
 use crate::plugin::{Judgement, PluginHost};
 
 /// Snapshot with a plugin's judgement of it.
-pub struct Judged {
+pub(super) struct Judged {
     pub change: Arc<Change>,
     pub judgement: Judgement,
 }
 
 /// A plugin and the subject that it judges.
-pub type Key = (String, SubjectKey);
+pub(super) type Key = (String, SubjectKey);
 
 /// All judgements in progress, and the snapshots that wait for them.
 #[derive(Default)]
-pub struct Rounds {
+pub(super) struct Rounds {
     /// Tasks in progress. Each call is a task, because its limit in wall time must not pass while the pipeline is busy.
     under_way: JoinSet<(Key, Option<Judged>)>,
     /// Judgements in progress, each with the snapshot that waits for it.
@@ -33,24 +33,24 @@ pub struct Rounds {
 
 impl Rounds {
     /// Whether no judgement is in progress.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }
 
     /// The next judgement that ends. `None` while no judgement is in progress.
-    pub async fn next(&mut self) -> Option<Result<(Key, Option<Judged>), JoinError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<(Key, Option<Judged>), JoinError>> {
         self.under_way.join_next().await
     }
 
     /// Starts the judgement of a snapshot by every plugin that watches its subject.
-    pub fn judge(&mut self, change: &Arc<Change>, plugins: &PluginHost) {
+    pub(super) fn judge(&mut self, change: &Arc<Change>, plugins: &PluginHost) {
         for plugin in plugins.watching(&change.snapshot.subject.kind) {
             self.judge_by(plugin, Arc::clone(change), plugins);
         }
     }
 
     /// Starts a plugin's judgement of every latest snapshot.
-    pub fn judge_again(&mut self, plugin: &str, picture: &Picture, plugins: &PluginHost) {
+    pub(super) fn judge_again(&mut self, plugin: &str, picture: &Picture, plugins: &PluginHost) {
         for change in picture.subjects.values() {
             self.judge_by(plugin.to_owned(), Arc::clone(change), plugins);
         }
@@ -72,7 +72,7 @@ impl Rounds {
 
     /// Handles the end of a judgement and returns it. `None` if no plugin watches the subject any more, or if the judging version does not
     /// serve any more: its successor judges again.
-    pub fn ended(&mut self, ended: Result<(Key, Option<Judged>), JoinError>, plugins: &PluginHost) -> Option<Judged> {
+    pub(super) fn ended(&mut self, ended: Result<(Key, Option<Judged>), JoinError>, plugins: &PluginHost) -> Option<Judged> {
         let (key, judged) = ended.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()));
         if let Some(Some(next)) = self.waiting.remove(&key) {
             self.judge_by(key.0, next, plugins);

@@ -15,7 +15,7 @@ const CLOCK_CHECK_MAX: Duration = Duration::from_secs(5);
 
 impl Pipeline {
     /// Runs until all servers have stopped sending and everything is decided.
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         mut snapshots: mpsc::Receiver<Snapshot>,
         mut events: mpsc::Receiver<PluginEvent>,

@@ -17,7 +17,7 @@ const METRIC: &str = "pharos_rule_never_matched";
 const STORE_EVERY: Duration = Duration::from_secs(600);
 
 /// Sightings of all rules, and the metric that reports rules without any.
-pub struct Unmatched {
+pub(crate) struct Unmatched {
     sightings: Sightings,
     /// Time without a finding after which a rule is reported.
     after: Duration,
@@ -27,14 +27,14 @@ pub struct Unmatched {
 
 impl Unmatched {
     /// Continues from the sightings that an earlier process stored.
-    pub async fn restore(config: &AlertsConfig, store: &Store, metrics: Arc<SelfMetrics>) -> Result<Self, StoreError> {
+    pub(crate) async fn restore(config: &AlertsConfig, store: &Store, metrics: Arc<SelfMetrics>) -> Result<Self, StoreError> {
         let sightings = Sightings::restore(store.unmatched().await?);
         Ok(Self { sightings, after: config.never_matched_after, stored_at: Duration::ZERO, metrics })
     }
 
     /// Adds one evaluation. A rule of a shipped plugin watches for things that not every server has. So with `is_shipped`, a rule without
     /// anything to judge counts as matched.
-    pub fn observe(&mut self, cycle: &Cycle<'_>, is_shipped: bool, now: Duration) {
+    pub(crate) fn observe(&mut self, cycle: &Cycle<'_>, is_shipped: bool, now: Duration) {
         self.sightings.look(cycle, is_shipped, now);
         for (plugin, rule, never) in self.sightings.news(self.after) {
             self.metrics.set(METRIC, &[&plugin, &rule], f64::from(u8::from(never)));
@@ -47,20 +47,20 @@ impl Unmatched {
     }
 
     /// Removes the state of rules that the plugin does not have any more.
-    pub fn retain_rules(&mut self, plugin: &str, rules: &[String]) {
+    pub(crate) fn retain_rules(&mut self, plugin: &str, rules: &[String]) {
         for dropped in self.sightings.keep(plugin, rules) {
             self.metrics.remove(METRIC, &[plugin, &dropped]);
         }
     }
 
     /// Removes the state of a plugin.
-    pub fn remove_plugin(&mut self, plugin: &str) {
+    pub(crate) fn remove_plugin(&mut self, plugin: &str) {
         self.sightings.forget(plugin);
         self.metrics.remove(METRIC, &[plugin]);
     }
 
     /// Stores the sightings if [`STORE_EVERY`] has passed.
-    pub async fn store_if_due(&mut self, store: &Store, now: Duration) {
+    pub(crate) async fn store_if_due(&mut self, store: &Store, now: Duration) {
         if now.saturating_sub(self.stored_at) >= STORE_EVERY {
             self.stored_at = now;
             self.sightings.forget_unjudged();
@@ -69,7 +69,7 @@ impl Unmatched {
     }
 
     /// Stores the sightings.
-    pub async fn store(&self, store: &Store) {
+    pub(crate) async fn store(&self, store: &Store) {
         if let Err(err) = store.save_unmatched(self.sightings.unseen()).await {
             error!(error = chain(&err), "the times for which rules have matched nothing could not be stored");
         }

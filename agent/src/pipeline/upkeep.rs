@@ -15,7 +15,7 @@ use crate::telemetry::metrics::SelfMetrics;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Maintains the store until the agent stops.
-pub async fn maintain(store: Store, board: Arc<Board>, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
+pub(crate) async fn maintain(store: Store, board: Arc<Board>, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -31,7 +31,7 @@ pub async fn maintain(store: Store, board: Arc<Board>, metrics: Arc<SelfMetrics>
 }
 
 /// Shows the state of the store in the status and in the metrics.
-pub fn show(store: &Store, board: &Board, metrics: &SelfMetrics) {
+pub(crate) fn show(store: &Store, board: &Board, metrics: &SelfMetrics) {
     let condition = store.condition();
     metrics.set("pharos_store_degraded", &[], f64::from(u8::from(condition.trouble.is_some())));
     metrics.set("pharos_store_size_bytes", &[], condition.size_bytes as f64);

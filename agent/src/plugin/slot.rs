@@ -18,7 +18,7 @@ pub enum Origin {
 
 /// A generation with its number and origin.
 #[derive(Clone)]
-pub struct Loaded {
+pub(super) struct Loaded {
     pub world: &'static dyn World,
     pub generation: Arc<Generation>,
     /// Counts the versions loaded under this id since the agent started.
@@ -41,7 +41,7 @@ pub struct LastError {
 
 /// Sums over all generations of one id.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Totals {
+pub(super) struct Totals {
     pub calls: u64,
     pub traps: u64,
     pub cpu: Duration,
@@ -49,7 +49,7 @@ pub struct Totals {
 }
 
 #[derive(Default)]
-pub struct Slot {
+pub(super) struct Slot {
     pub enabled: bool,
     pub loading: bool,
     pub active: Option<Loaded>,
@@ -94,7 +94,7 @@ impl PluginState {
 }
 
 impl Slot {
-    pub fn state(&self) -> PluginState {
+    pub(super) fn state(&self) -> PluginState {
         match &self.active {
             _ if !self.enabled => PluginState::Disabled,
             Some(_) if self.health.is_quarantined() => PluginState::Quarantined,
@@ -106,7 +106,7 @@ impl Slot {
     }
 
     /// Puts a generation to work; the one before it stays at hand.
-    pub fn publish(&mut self, world: &'static dyn World, generation: Arc<Generation>, origin: Origin, proven_at: Duration) -> u64 {
+    pub(super) fn publish(&mut self, world: &'static dyn World, generation: Arc<Generation>, origin: Origin, proven_at: Duration) -> u64 {
         self.loads += 1;
         let next = Loaded { world, generation, number: self.loads, origin, proven_at };
         self.previous = self.active.replace(next);
@@ -120,7 +120,7 @@ impl Slot {
     }
 
     /// Goes back to the generation before, if the present one is still on probation. Returns the digest that failed.
-    pub fn roll_back(&mut self, now: Duration) -> Option<String> {
+    pub(super) fn roll_back(&mut self, now: Duration) -> Option<String> {
         let failed = self.active.as_ref().filter(|active| now < active.proven_at)?.generation.digest.clone();
         let previous = self.previous.take()?;
         self.known_bad.insert(failed.clone());

@@ -65,9 +65,9 @@ impl OpenError {
     /// Names the side that caused the trouble. Files that are read before the server is asked show nothing about the server.
     pub fn trouble(&self) -> Trouble {
         match self {
-            Self::Unreached { obstacle, .. } if obstacle.is_own() => Trouble::OfMachine,
-            Self::Password { .. } | Self::Tls { .. } => Trouble::OfFiles,
-            _ => Trouble::OfServer,
+            Self::Unreached { obstacle, .. } if obstacle.is_own() => Trouble::Machine,
+            Self::Password { .. } | Self::Tls { .. } => Trouble::Files,
+            _ => Trouble::Server,
         }
     }
 

@@ -3,7 +3,7 @@
 //! No other part of the crate opens a PostgreSQL connection. An [`endpoint`] opens connections for every use. Everything that only
 //! monitoring needs is in [`monitor`].
 
-pub mod endpoint;
+pub(crate) mod endpoint;
 pub mod monitor;
 mod refusal;
 mod wire;

@@ -27,16 +27,16 @@ const KEEPALIVE_RETRIES: u32 = 3;
 
 /// The encryption of a connection. A cancel request needs it again.
 #[derive(Clone)]
-pub enum Encryption {
+pub(super) enum Encryption {
     Plain,
     Rustls(Box<MakeRustlsConnect>),
 }
 
 /// A socket of either kind.
-pub type Socket = Either<TcpStream, UnixStream>;
+pub(super) type Socket = Either<TcpStream, UnixStream>;
 
 /// Opens a socket to a server.
-pub async fn dial(address: &PostgresAddress, within: Duration) -> Result<Socket, DialError> {
+pub(super) async fn dial(address: &PostgresAddress, within: Duration) -> Result<Socket, DialError> {
     match &address.host {
         Host::Tcp(host) => {
             let stream = dial::tcp(host, address.port, within).await?;
@@ -58,7 +58,7 @@ fn set_timeouts(stream: &TcpStream) -> io::Result<()> {
 
 /// Returns which methods of authentication may be answered over a connection that is not encrypted. `has_scram` means that the server
 /// proved earlier that it stores the password.
-pub fn answers(address: &PostgresAddress, has_scram: bool) -> Answers {
+pub(super) fn answers(address: &PostgresAddress, has_scram: bool) -> Answers {
     match &address.host {
         // No other user can listen in this folder.
         Host::Unix(folder) if std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0) => Answers::Any,
@@ -68,7 +68,7 @@ pub fn answers(address: &PostgresAddress, has_scram: bool) -> Answers {
 }
 
 /// Asks a server to stop the statement of a session.
-pub async fn cancel(
+pub(super) async fn cancel(
     address: &PostgresAddress,
     encryption: Encryption,
     token: &CancelToken,
@@ -83,7 +83,7 @@ pub async fn cancel(
 }
 
 /// Prepares the encryption of one connection.
-pub fn tls(rustls: &mut MakeRustlsConnect, address: &PostgresAddress) -> <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect {
+pub(super) fn tls(rustls: &mut MakeRustlsConnect, address: &PostgresAddress) -> <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect {
     let host = match &address.host {
         Host::Tcp(host) => host.as_str(),
         Host::Unix(_) => "",
@@ -148,7 +148,7 @@ impl<S: TlsStream + Unpin> TlsStream for Bounded<S, Messages> {
 }
 
 /// Encrypts a connection, and bounds the decrypted bytes.
-pub struct BoundedTls<T> {
+pub(super) struct BoundedTls<T> {
     pub tls: T,
     pub verdict: Verdict,
 }

@@ -9,7 +9,7 @@ use crate::dial::{DialError, Obstacle, Trouble, limit_of_file};
 use crate::tls::{CertificateProblem, TlsError};
 
 /// Most bytes of one answer. `INFO` of a large server has a tenth of it.
-pub const ANSWER_BYTES_MAX: usize = 256 << 10;
+pub(super) const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 /// Why there is no session with a Redis server, or no answer.
 #[derive(Debug, thiserror::Error)]
@@ -74,9 +74,9 @@ impl RedisError {
     /// Names the side that caused the trouble. Files that are read before the server is asked show nothing about the server.
     pub fn trouble(&self) -> Trouble {
         match self {
-            Self::Unreached { obstacle, .. } if obstacle.is_own() => Trouble::OfMachine,
-            Self::Password { .. } | Self::Tls { .. } => Trouble::OfFiles,
-            _ => Trouble::OfServer,
+            Self::Unreached { obstacle, .. } if obstacle.is_own() => Trouble::Machine,
+            Self::Password { .. } | Self::Tls { .. } => Trouble::Files,
+            _ => Trouble::Server,
         }
     }
 

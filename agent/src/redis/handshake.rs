@@ -15,7 +15,7 @@ const LINE_BYTES_MAX: usize = 4 << 10;
 
 /// Why the handshake failed.
 #[derive(Debug)]
-pub enum Failure {
+pub(super) enum Failure {
     Refused {
         request: Request,
         answer: Answer,
@@ -32,7 +32,7 @@ pub enum Failure {
 }
 
 /// Logs in if a user or password is configured, and checks that the server answers.
-pub async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     user: Option<&str>,
     password: Option<&Secret>,

@@ -3,7 +3,7 @@
 //! No other part of the crate opens a Redis connection. An [`endpoint`] opens connections for every use. Everything that only monitoring
 //! needs is in [`monitor`].
 
-pub mod endpoint;
+pub(crate) mod endpoint;
 mod error;
 mod handshake;
 pub mod monitor;
@@ -11,3 +11,4 @@ mod refusal;
 
 pub use self::endpoint::Endpoint;
 pub use self::error::RedisError;
+pub use self::refusal::RefusalReason;

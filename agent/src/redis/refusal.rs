@@ -43,10 +43,6 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
-    pub const fn as_str(self) -> &'static str {
-        self.failure().as_str()
-    }
-
     /// The reason of a part that is missing because of this refusal.
     pub const fn failure(self) -> FailureReason {
         match self {

@@ -58,7 +58,7 @@ pub(super) struct End {
 const NOTHING: End = End { seq: 0, hash: [0; 32] };
 
 impl End {
-    pub fn is_nothing(&self) -> bool {
+    pub(super) fn is_nothing(&self) -> bool {
         *self == NOTHING
     }
 

@@ -15,7 +15,7 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// The free space beside the ballast that a disk must have. With less, it would be full again at the next write.
 const ROOM_BYTES: u64 = 1 << 20;
 
-pub struct Ballast {
+pub(super) struct Ballast {
     path: PathBuf,
     /// The space that is reserved now.
     bytes: u64,
@@ -23,22 +23,22 @@ pub struct Ballast {
 
 impl Ballast {
     /// Opens the ballast as an earlier agent left it. [`restore`](Self::restore) makes it whole.
-    pub fn find(directory: &Path) -> Self {
+    pub(super) fn find(directory: &Path) -> Self {
         let path = directory.join(BALLAST_FILE);
         let bytes = std::fs::metadata(&path).map_or(0, |found| found.len().min(BALLAST_BYTES));
         Self { path, bytes }
     }
 
-    pub fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.bytes == BALLAST_BYTES
     }
 
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Gives one piece back to the disk. Returns false if nothing is left.
-    pub fn give_back(&mut self) -> bool {
+    pub(super) fn give_back(&mut self) -> bool {
         let left = self.bytes.saturating_sub(PIECE_BYTES);
         let shrunk = match left {
             0 => std::fs::remove_file(&self.path),
@@ -50,7 +50,7 @@ impl Ballast {
     }
 
     /// Reserves the whole ballast, if the disk has room for it and 1 MiB more.
-    pub fn restore(&mut self) -> io::Result<()> {
+    pub(super) fn restore(&mut self) -> io::Result<()> {
         let needed = BALLAST_BYTES + ROOM_BYTES - self.bytes;
         // Checked first, so that the last bytes of a full disk are not taken and freed again all the time.
         let disk = statvfs(self.path.parent().unwrap_or(Path::new(".")))?;

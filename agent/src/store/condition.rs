@@ -48,7 +48,7 @@ impl Condition {
 
 /// A condition of the file or its disk that makes statements fail. A wrong statement is no such condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Harm {
+pub(super) enum Harm {
     Full,
     /// The file cannot be written.
     ReadOnly,
@@ -61,7 +61,7 @@ pub enum Harm {
 }
 
 impl Harm {
-    pub fn of(err: &Error) -> Option<Self> {
+    pub(super) fn of(err: &Error) -> Option<Self> {
         Some(match err.sqlite_error_code()? {
             ErrorCode::DiskFull => Self::Full,
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged,
@@ -75,7 +75,7 @@ impl Harm {
     }
 
     /// Classifies a failure to open the store. `None`: the store must not be opened by this agent.
-    pub fn of_opening(err: &StoreError) -> Option<Self> {
+    pub(super) fn of_opening(err: &StoreError) -> Option<Self> {
         match err {
             StoreError::Directory { source, .. } => Some(Self::of_io(source)),
             StoreError::Open { source, .. } => Some(Self::of(source).unwrap_or(Self::Disk)),
@@ -83,7 +83,7 @@ impl Harm {
         }
     }
 
-    pub fn of_io(err: &io::Error) -> Self {
+    pub(super) fn of_io(err: &io::Error) -> Self {
         match err.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Self::ReadOnly,
@@ -92,7 +92,7 @@ impl Harm {
     }
 
     /// The name of the failure in metrics.
-    pub fn kind(self) -> &'static str {
+    pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::ReadOnly => "read-only",
@@ -103,7 +103,7 @@ impl Harm {
     }
 
     /// The advice for the person who repairs it.
-    pub fn cure(self) -> &'static str {
+    pub(super) fn cure(self) -> &'static str {
         match self {
             Self::Full => "free some space",
             Self::ReadOnly => "make it writable for this process; its file system may be mounted read-only",

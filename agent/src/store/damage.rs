@@ -11,7 +11,7 @@ use super::directory::{DAMAGED_KEPT_MAX, place_aside, with_suffix};
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 /// Checks the whole file, and fails if it is damaged.
-pub fn check(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn check(connection: &Connection) -> rusqlite::Result<()> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" {
         return Ok(());
@@ -21,7 +21,7 @@ pub fn check(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Moves the store aside, and returns its new path.
-pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let number = (1..DAMAGED_KEPT_MAX).find(|number| !place_aside(path, *number).exists()).unwrap_or(DAMAGED_KEPT_MAX);
     let aside = place_aside(path, number);
     std::fs::rename(path, &aside)?;

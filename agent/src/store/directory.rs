@@ -8,31 +8,31 @@ use super::error::StoreError;
 use super::lock::LOCK_FILE;
 use super::ownership::{self, OwnerError};
 
-pub const DATABASE_FILE: &str = "pharos.db";
+pub(super) const DATABASE_FILE: &str = "pharos.db";
 
 /// Most damaged stores that stay for a person to examine. The next damaged store replaces the last of them.
-pub const DAMAGED_KEPT_MAX: u32 = 3;
+pub(super) const DAMAGED_KEPT_MAX: u32 = 3;
 
 /// The paths of damaged stores in this directory, whether they exist or not.
-pub fn places_aside(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn places_aside(directory: &Path) -> Vec<PathBuf> {
     let database = directory.join(DATABASE_FILE);
     (1..=DAMAGED_KEPT_MAX).map(|number| place_aside(&database, number)).collect()
 }
 
 /// The path of one damaged store, counted from 1.
-pub fn place_aside(database: &Path, number: u32) -> PathBuf {
+pub(super) fn place_aside(database: &Path, number: u32) -> PathBuf {
     with_suffix(database, &format!(".damaged-{number}"))
 }
 
 /// The name of a file that SQLite puts beside its database.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
 /// Checks whether an agent would refuse the state in an existing directory. Changes nothing.
-pub fn inspect(directory: &Path) -> Result<(), OwnerError> {
+pub(crate) fn inspect(directory: &Path) -> Result<(), OwnerError> {
     let user = ownership::inspect_folder(directory, DATABASE_FILE)?;
     files_of(directory).iter().try_for_each(|file| ownership::inspect_file(file, user))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ownership::OwnerError;
 
 /// The longest wait for an answer of the store. Work that takes longer goes on; only its answer is lost.
-pub const ANSWER_MAX: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -19,7 +19,7 @@ const BUSY_MAX: Duration = Duration::from_secs(2);
 type Identity = (u64, u64);
 
 /// An open database with the identity of its files.
-pub struct StoreFile {
+pub(super) struct StoreFile {
     pub connection: Connection,
     path: PathBuf,
     identity: [Option<Identity>; 2],
@@ -27,7 +27,7 @@ pub struct StoreFile {
 
 impl StoreFile {
     /// Opens a store, checks its whole file and upgrades its schema.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         // Created beforehand with its mode, since SQLite would use the umask's.
         let created = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         created.map_err(|source| StoreError::Directory { path: path.to_owned(), source })?;
@@ -45,17 +45,17 @@ impl StoreFile {
     }
 
     /// True while the paths of database and log are those of the open files.
-    pub fn is_in_place(&self) -> bool {
+    pub(super) fn is_in_place(&self) -> bool {
         self.identity.iter().zip(identity(&self.path)).all(|(own, found)| own.is_none() || *own == found)
     }
 
     /// True while the path of the database is that of the open file.
-    pub fn has_its_name(&self) -> bool {
+    pub(super) fn has_its_name(&self) -> bool {
         self.identity[0] == identity(&self.path)[0]
     }
 
     /// Writes all contents into a new file at `path`.
-    pub fn save_to(&self, path: &Path) -> Result<(), StoreError> {
+    pub(super) fn save_to(&self, path: &Path) -> Result<(), StoreError> {
         let failed = |source| StoreError::Directory { path: path.to_owned(), source };
         remove_one(path).map_err(failed)?;
         OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(failed)?;
@@ -65,7 +65,7 @@ impl StoreFile {
     }
 
     /// Moves the contents of the log into the database, and frees the space of the log.
-    pub fn shorten_log(&self) {
+    pub(super) fn shorten_log(&self) {
         // A failure only means that the log stays as long as it is.
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }
@@ -77,13 +77,13 @@ fn identity(path: &Path) -> [Option<Identity>; 2] {
 }
 
 /// The size of database, log and index together.
-pub fn size_bytes(path: &Path) -> u64 {
+pub(super) fn size_bytes(path: &Path) -> u64 {
     let files = ["", "-wal", "-shm"].map(|suffix| std::fs::metadata(with_suffix(path, suffix)));
     files.iter().flatten().map(std::fs::Metadata::len).sum()
 }
 
 /// Opens a store read-only. An agent may use it at the same time, and its disk may be read-only.
-pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let open = |name: &str| {
@@ -112,7 +112,7 @@ fn uri(path: &Path, parameters: &str) -> String {
 }
 
 /// Moves a saved database to the place of a closed one.
-pub fn place(saved: &Path, path: &Path) -> io::Result<()> {
+pub(super) fn place(saved: &Path, path: &Path) -> io::Result<()> {
     // A log of the old database would be applied to the new one.
     for suffix in ["-wal", "-shm"] {
         remove_one(&with_suffix(path, suffix))?;

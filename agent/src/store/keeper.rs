@@ -25,14 +25,14 @@ use super::memory::Memory;
 use crate::clock::Clock;
 
 /// Work on a database. It may run more than once.
-pub type Work<T> = dyn Fn(&mut Connection) -> rusqlite::Result<T> + Send;
+pub(super) type Work<T> = dyn Fn(&mut Connection) -> rusqlite::Result<T> + Send;
 
 /// The number of attempts at one piece of work. A repair happens between two of them.
 const ATTEMPTS_MAX: usize = 6;
 /// The pause before a file that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-pub struct Keeper {
+pub(super) struct Keeper {
     directory: PathBuf,
     path: PathBuf,
     /// The open file. `None` while it cannot be used.
@@ -65,7 +65,7 @@ enum Failure {
 impl Keeper {
     /// Locks the directory and opens or creates its store. A failing file does not stop the start. A store of another agent or of a newer
     /// version does.
-    pub fn open(directory: &Path, condition: Arc<Mutex<Condition>>) -> Result<Self, StoreError> {
+    pub(super) fn open(directory: &Path, condition: Arc<Mutex<Condition>>) -> Result<Self, StoreError> {
         let path = directory.join(DATABASE_FILE);
         let mut keeper = Self {
             directory: directory.to_owned(),
@@ -130,12 +130,12 @@ impl Keeper {
     }
 
     /// Reads from the file.
-    pub fn read<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         self.on_file(work, false).map_err(|failure| self.refusal(failure))
     }
 
     /// Reads essential data from the file, or from memory while the file lacks writes.
-    pub fn read_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub(super) fn read_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         if !self.behind
             && let Ok(known) = self.on_file(work, false)
         {
@@ -145,7 +145,7 @@ impl Keeper {
     }
 
     /// Writes essential data. While the file fails, memory retains the write.
-    pub fn write_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub(super) fn write_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         match self.on_file(work, true) {
             Ok(done) => {
                 self.repeat_in_memory(work);
@@ -160,14 +160,14 @@ impl Keeper {
     }
 
     /// Writes into the file, or fails. Used where a person waits for the answer.
-    pub fn write_durable<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub(super) fn write_durable<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         let done = self.on_file(work, true).map_err(|failure| self.refusal(failure))?;
         self.repeat_in_memory(work);
         Ok(done)
     }
 
     /// Writes data that may be missing. Refused while the file has trouble, so that essential writes have the space.
-    pub fn write_optional<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub(super) fn write_optional<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         if self.harm.is_some() {
             return Err(self.refusal(Failure::File));
         }
@@ -348,7 +348,7 @@ impl Keeper {
     }
 
     /// Checks the file, writes what it lacks, and restores the ballast. The agent calls this once a second.
-    pub fn maintain(&mut self) {
+    pub(super) fn maintain(&mut self) {
         self.restore_place();
         if self.behind {
             self.catch_up();
@@ -390,7 +390,7 @@ impl Keeper {
     }
 
     /// Publishes the condition, which handles read without waiting for this thread.
-    pub fn publish_condition(&self) {
+    pub(super) fn publish_condition(&self) {
         let mut condition = self.condition.lock();
         condition.trouble = self.trouble();
         condition.damaged.clone_from(&self.damaged);

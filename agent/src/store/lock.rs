@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::error::StoreError;
 
-pub const LOCK_FILE: &str = "lock";
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// The longest wait for a lock that another agent is about to release.
 const LOCK_MAX: Duration = Duration::from_millis(500);
 
 /// Takes the lock of a directory, or returns the process that holds it. The kernel releases the lock when the process ends.
-pub fn lock(directory: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(directory: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
     let path = directory.join(LOCK_FILE);
     let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(&path);
@@ -37,7 +37,7 @@ pub fn lock(directory: &Path) -> Result<File, StoreError> {
 }
 
 /// True while the path still leads to the locked file. A directory that was replaced has another file.
-pub fn is_in_place(lock: &File, directory: &Path) -> bool {
+pub(super) fn is_in_place(lock: &File, directory: &Path) -> bool {
     let found = std::fs::metadata(directory.join(LOCK_FILE));
     lock.metadata().is_ok_and(|held| found.is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())))
 }

@@ -20,12 +20,12 @@ const WHOLE: [&str; 5] = ["alerts", "numbers", "ledger", "silences", "acknowledg
 const OPEN_OUTBOX: &str = "state IN ('waiting', 'sending') OR seq = (SELECT max(seq) FROM outbox)
                            OR (state = 'dead' AND tells = 'begin' AND fingerprint IN (SELECT fingerprint FROM alerts))";
 
-pub struct Memory {
+pub(super) struct Memory {
     pub connection: Connection,
 }
 
 impl Memory {
-    pub fn new() -> Result<Self, StoreError> {
+    pub(super) fn new() -> Result<Self, StoreError> {
         let path = Path::new(":memory:");
         let mut connection = Connection::open_in_memory().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         migrate::run(&mut connection, path)?;
@@ -33,13 +33,13 @@ impl Memory {
     }
 
     /// Loads a file that can be read but not written.
-    pub fn load_file(&mut self, path: &Path) -> Result<(), StoreError> {
+    pub(super) fn load_file(&mut self, path: &Path) -> Result<(), StoreError> {
         let file = open_to_read(path)?;
         self.load(&file).map_err(|source| StoreError::Open { path: path.to_owned(), source })
     }
 
     /// Loads an open store, whose schema may be older.
-    pub fn load(&mut self, file: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn load(&mut self, file: &Connection) -> rusqlite::Result<()> {
         let to = self.connection.transaction()?;
         let everything = WHOLE.map(|table| (table, "true")).into_iter().chain([("outbox", OPEN_OUTBOX), ("audit_ends", "name = 'end'")]);
         for (table, wanted) in everything {
@@ -53,7 +53,7 @@ impl Memory {
     }
 
     /// Writes all data into a file, over its rows. `aside` is the path of the previous file.
-    pub fn write_to(&mut self, file: &mut Connection, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
+    pub(super) fn write_to(&mut self, file: &mut Connection, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
         let to = file.transaction()?;
         for table in WHOLE {
             to.execute(&format!("DELETE FROM {table}"), [])?;
@@ -79,7 +79,7 @@ impl Memory {
     }
 
     /// Removes what the file has and the agent does not need again.
-    pub fn remove_written(&self) -> rusqlite::Result<()> {
+    pub(super) fn remove_written(&self) -> rusqlite::Result<()> {
         let memory = &self.connection;
         memory.prepare_cached("DELETE FROM outbox WHERE state = 'delivered' AND seq < (SELECT max(seq) FROM outbox)")?.execute([])?;
         memory.prepare_cached(&format!("DELETE FROM outbox WHERE state = 'dead' AND NOT ({OPEN_OUTBOX})"))?.execute([])?;

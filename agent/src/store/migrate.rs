@@ -15,7 +15,7 @@ const STEPS: &[&str] = &[
 ];
 
 /// Upgrades the schema to this version. A store of a newer version is refused unchanged.
-pub fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let open_failed = |source| StoreError::Open { path: path.to_owned(), source };
     let found = check(connection, path)?;
     for (version, step) in (1..).zip(STEPS).skip(found as usize) {
@@ -28,7 +28,7 @@ pub fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
 }
 
 /// Returns the version of the schema, or an error if it is newer than this program.
-pub fn check(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
     let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
     let found: u32 = found.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
     let known = STEPS.len() as u32;

@@ -52,7 +52,7 @@ enum Access {
 
 /// Makes sure that no other user can replace files in a folder. A folder of the agent alone loses the write permission of others: it is
 /// empty, or holds a file that only the agent makes. Any other folder is shared, such as `/tmp`, and is refused as it is.
-pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
+pub(crate) fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
     let found = folder(path)?;
     match access(path, &found, own_file, geteuid())? {
         Access::Alone => {}
@@ -70,7 +70,7 @@ pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
 }
 
 /// Reports why [`check_folder`] would refuse a folder, and changes nothing. Root inspects on behalf of the owner of the folder.
-pub fn inspect_folder(path: &Path, own_file: &str) -> Result<Uid, OwnerError> {
+pub(crate) fn inspect_folder(path: &Path, own_file: &str) -> Result<Uid, OwnerError> {
     let found = folder(path)?;
     let user = if geteuid().is_root() { Uid::from_raw(found.uid()) } else { geteuid() };
     match access(path, &found, own_file, user)? {
@@ -80,7 +80,7 @@ pub fn inspect_folder(path: &Path, own_file: &str) -> Result<Uid, OwnerError> {
 }
 
 /// True on a file system that is mounted read-only, whatever the modes permit.
-pub fn is_read_only(path: &Path) -> bool {
+pub(crate) fn is_read_only(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
@@ -130,7 +130,7 @@ fn is_volume_of_group(found: &Metadata) -> bool {
 }
 
 /// Makes sure that no other user can write a file of the agent, if the file exists.
-pub fn check_file(path: &Path) -> Result<(), OwnerError> {
+pub(crate) fn check_file(path: &Path) -> Result<(), OwnerError> {
     match inspect(path, geteuid())? {
         Some(found) if found.mode() & WRITABLE_BY_OTHERS != 0 => remove_permission(path, &found),
         _ => Ok(()),
@@ -138,7 +138,7 @@ pub fn check_file(path: &Path) -> Result<(), OwnerError> {
 }
 
 /// Reports why the agent could not use a file, and changes nothing. A file on a read-only file system is no reason to refuse the start.
-pub fn inspect_file(path: &Path, user: Uid) -> Result<(), OwnerError> {
+pub(crate) fn inspect_file(path: &Path, user: Uid) -> Result<(), OwnerError> {
     match inspect(path, user)? {
         Some(found) if !is_read_only(path) => check_use(path, &found, user, &WRITE),
         _ => Ok(()),
@@ -191,7 +191,7 @@ fn check_use(path: &Path, found: &Metadata, user: Uid, wanted: &Use) -> Result<(
 }
 
 /// Makes sure that an open file may be trusted: it belongs to the agent or to root, and no other user can write it.
-pub fn check_open(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
+pub(crate) fn check_open(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
     if !found.is_file() {
         return Err(OwnerError::Kind { path: path.to_owned(), expected: "a file" });
     }

@@ -22,7 +22,7 @@ const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 
 /// The queue of the log; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Lines {
+pub(crate) struct Lines {
     queue: SyncSender<Vec<u8>>,
     state: Arc<State>,
 }
@@ -50,7 +50,7 @@ impl State {
 
 impl Lines {
     /// Starts the thread that writes into `out`.
-    pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
         let (queue, lines) = sync_channel(QUEUED_LINES_MAX);
         let state = Arc::new(State::default());
         let writer = Arc::clone(&state);
@@ -59,12 +59,12 @@ impl Lines {
     }
 
     /// The number of lost lines since the start.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.state.waiting().dropped
     }
 
     /// Waits until every line is written, and no longer than `patience`.
-    pub fn flush(&self, patience: Duration) {
+    pub(crate) fn flush(&self, patience: Duration) {
         let mut waiting = self.state.waiting();
         self.state.written.wait_while_for(&mut waiting, |waiting| waiting.lines > 0, patience);
     }

@@ -1,5 +1,5 @@
 //! Logs and the agent's own metrics.
 
-pub mod lines;
+pub(crate) mod lines;
 pub mod logs;
 pub mod metrics;

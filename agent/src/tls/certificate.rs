@@ -95,7 +95,7 @@ const ED_25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const RSA_KEY_BYTES_MIN: usize = 260;
 
 impl Certificate {
-    pub fn read(der: &CertificateDer<'_>) -> Result<Self, CertificateProblem> {
+    pub(super) fn read(der: &CertificateDer<'_>) -> Result<Self, CertificateProblem> {
         x509_cert::Certificate::from_der(der).map(Self).map_err(|_| CertificateProblem::Unreadable)
     }
 
@@ -135,12 +135,12 @@ impl Certificate {
     }
 
     /// Checks that signatures of the key can be verified.
-    pub fn check_key(&self) -> Result<(), CertificateProblem> {
+    pub(super) fn check_key(&self) -> Result<(), CertificateProblem> {
         self.key_problem().map_or(Ok(()), Err)
     }
 
     /// Finds out why the certificate was not trusted, given the error of the library.
-    pub fn diagnose(&self, error: rustls::Error, expected: &ServerName<'_>) -> CertificateProblem {
+    pub(super) fn diagnose(&self, error: rustls::Error, expected: &ServerName<'_>) -> CertificateProblem {
         let tbs = &self.0.tbs_certificate;
         let alternative = alternative_name(expected);
         if tbs.issuer == tbs.subject {
@@ -180,7 +180,7 @@ impl Certificate {
     }
 
     /// Checks a certificate that is itself trusted: its time, its key, and its name if one is expected.
-    pub fn check_trusted(
+    pub(super) fn check_trusted(
         &self,
         der: &CertificateDer<'_>,
         expected: Option<&ServerName<'_>>,
@@ -212,7 +212,7 @@ impl Certificate {
     }
 
     /// Checks that the server has the private key of its certificate. Returns nothing if signatures of this kind of key cannot be verified.
-    pub fn verify_signature(
+    pub(super) fn verify_signature(
         &self,
         message: &[u8],
         signature: &DigitallySignedStruct,

@@ -18,7 +18,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use self::certificate::Certificate;
-pub use self::certificate::CertificateProblem;
+pub(crate) use self::certificate::CertificateProblem;
 use crate::config::database::TlsMode;
 use crate::config::file::{self, CERTIFICATES_BYTES_MAX, FileError, SECRET_BYTES_MAX};
 
@@ -57,13 +57,13 @@ impl TlsError {
 
 /// The certificate and key of the agent, for servers that require one.
 #[derive(Debug, Clone, Copy)]
-pub struct Identity<'a> {
+pub(crate) struct Identity<'a> {
     pub certificate: &'a Path,
     pub key: &'a Path,
 }
 
 /// Makes the TLS settings of a connection. Reads the files at each call, so that renewed certificates are used.
-pub async fn client(mode: TlsMode, ca: Option<&Path>, identity: Option<Identity<'_>>) -> Result<ClientConfig, TlsError> {
+pub(crate) async fn client(mode: TlsMode, ca: Option<&Path>, identity: Option<Identity<'_>>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(mode, ca, &provider).await?;
     let builder = ClientConfig::builder_with_provider(provider)
@@ -80,7 +80,7 @@ pub async fn client(mode: TlsMode, ca: Option<&Path>, identity: Option<Identity<
 }
 
 /// Returns the TLS error, if TLS is the reason why a connection failed.
-pub fn error_of(error: &io::Error) -> Option<&rustls::Error> {
+pub(crate) fn error_of(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
@@ -111,7 +111,7 @@ async fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'
 }
 
 /// Reads the certificates of a file, which must have at least one.
-pub async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
     let pem = file::read_on_own_thread(path, CERTIFICATES_BYTES_MAX).await.map_err(unreadable)?;
     let certificates = CertificateDer::pem_slice_iter(&pem)

@@ -14,42 +14,42 @@ pub struct Labels(BTreeMap<String, Vec<String>>);
 
 /// The series that a setting selects: those that fit `only`, without those that fit `except`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     only: Option<Labels>,
     except: Option<Labels>,
 }
 
 impl Selection {
     /// A selection of all that fits `only` and does not fit `except`. None for `only` selects everything.
-    pub fn new(only: Option<Labels>, except: Option<Labels>) -> Self {
+    pub(crate) fn new(only: Option<Labels>, except: Option<Labels>) -> Self {
         Self { only, except }
     }
 
     /// This selection without the condition under a key, `only` or `except`.
-    pub fn without(self, key: &str) -> Self {
+    pub(crate) fn without(self, key: &str) -> Self {
         Self { only: self.only.filter(|_| key != "only"), except: self.except.filter(|_| key != "except") }
     }
 
     /// Whether a series that has these labels and perhaps more may be selected. A missing label counts in favour of selection.
-    pub fn may_select(&self, labels: &[&[Label]]) -> bool {
+    pub(crate) fn may_select(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, true));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
     }
 
     /// Whether every series that has these labels is selected, whatever its other labels.
-    pub fn selects_all(&self, labels: &[&[Label]]) -> bool {
+    pub(crate) fn selects_all(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, true))
     }
 
     /// Whether a series with exactly these labels is selected.
-    pub fn selects(&self, labels: &[&[Label]]) -> bool {
+    pub(crate) fn selects(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
     }
 
     /// The key (`only` or `except`) that names a label outside `known`, with an explanation for the operator. None if all labels are known.
-    pub fn unknown_label(&self, known: &[&str]) -> Option<(&'static str, String)> {
+    pub(crate) fn unknown_label(&self, known: &[&str]) -> Option<(&'static str, String)> {
         [("only", &self.only), ("except", &self.except)].into_iter().find_map(|(key, labels)| {
             let name = labels.as_ref()?.0.keys().find(|name| !known.contains(&name.as_str()))?;
             let hint = match nearest(name, known.iter().copied()) {

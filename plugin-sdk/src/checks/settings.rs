@@ -103,7 +103,7 @@ struct Levels {
 }
 
 /// The gradings of a check after the operator's changes.
-pub struct Gradings {
+pub(crate) struct Gradings {
     /// The subjects and series that the check judges.
     pub selection: Selection,
     exceptions: Vec<(Selection, Grading)>,
@@ -113,7 +113,7 @@ pub struct Gradings {
 impl Gradings {
     /// Applies the operator's changes. An invalid setting goes into `ignored`, and all others stay in force. Invalid thresholds become the
     /// defaults again. A selection by labels that the check does not have selects everything. An invalid override has no effect.
-    pub fn new(check: &Check, subject_kind: &str, change: &Override, ignored: &mut Vec<Ignored>) -> Self {
+    pub(crate) fn new(check: &Check, subject_kind: &str, change: &Override, ignored: &mut Vec<Ignored>) -> Self {
         let Override { info, warning, critical, clear, severity, .. } = *change;
         let place = format!("settings.checks.{}", check.id);
         let own = own_labels(check, subject_kind);
@@ -137,7 +137,7 @@ impl Gradings {
     }
 
     /// The gradings that may apply to a series that has these labels and perhaps more.
-    pub fn possible(&self, labels: &[&[Label]]) -> Vec<Grading> {
+    pub(crate) fn possible(&self, labels: &[&[Label]]) -> Vec<Grading> {
         let mut possible = Vec::new();
         for (selection, grading) in &self.exceptions {
             if selection.may_select(labels) {
@@ -152,7 +152,7 @@ impl Gradings {
     }
 
     /// The grading of a series with exactly these labels.
-    pub fn for_labels(&self, labels: &[&[Label]]) -> Grading {
+    pub(crate) fn for_labels(&self, labels: &[&[Label]]) -> Grading {
         self.exceptions.iter().find(|(selection, _)| selection.selects(labels)).map_or(self.rest, |(_, grading)| *grading)
     }
 }
@@ -183,7 +183,7 @@ fn refuse_unknown_labels(selection: &Selection, own: Option<&[&str]>, place: &st
 }
 
 /// Reports settings of checks that do not exist.
-pub fn unknown(settings: &Settings, known: &[&'static str]) -> Vec<Ignored> {
+pub(crate) fn unknown(settings: &Settings, known: &[&'static str]) -> Vec<Ignored> {
     let unknown = settings.checks.keys().filter(|id| !known.contains(&id.as_str()));
     let ignored = |id: &String| {
         let hint = match nearest(id, known.iter().copied()) {

@@ -11,10 +11,10 @@ use crate::{label, rights};
 const COLLECT_UP: &str = "pharos_collect_up";
 const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
 /// The agent's table of failing collectors.
-pub const FAILING: &str = "failing_collectors";
+pub(crate) const FAILING: &str = "failing_collectors";
 const NOT_REACHED: &str = "the server is not reached";
 
-pub const CHECKS: &[Check] = &[Check {
+pub(crate) const CHECKS: &[Check] = &[Check {
     id: "collector-failing",
     summary: "facts of a server cannot be read",
     category: "collection",
@@ -41,7 +41,7 @@ fn failing_collectors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReaso
 }
 
 /// Observes the unreachable servers as unknown, so that alerts about them stay as they are.
-pub fn unreached(snapshot: &Snapshot) -> Vec<Observation> {
+pub(crate) fn unreached(snapshot: &Snapshot) -> Vec<Observation> {
     let Some(failing) = snapshot.table(FAILING) else { return Vec::new() };
     let unreached = (0..failing.row_count()).filter(|row| !failing.is("is_reached", *row));
     let servers: BTreeSet<String> = unreached.filter_map(|row| failing.text("server", row)).collect();

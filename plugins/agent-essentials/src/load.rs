@@ -15,7 +15,7 @@ const OPEN_FILES_MAX: &str = "process_max_fds";
 const CLOCK_STEP: &str = "pharos_clock_step_seconds";
 const CPU: &str = "process_cpu_seconds_total";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "agent-overloaded",
         summary: "snapshots are dropped because judgement is late",

@@ -12,7 +12,7 @@ const STATE: &str = "pharos_plugin_state";
 const SETTINGS_IGNORED: &str = "settings-ignored";
 const NEVER_MATCHED: &str = "pharos_rule_never_matched";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "plugin-not-serving",
         summary: "a plugin does not serve",

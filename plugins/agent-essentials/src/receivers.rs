@@ -16,7 +16,7 @@ const DROPPED: &str = "pharos_notifications_dropped_total";
 const OLDEST: &str = "pharos_notifications_oldest_timestamp_seconds";
 const PENDING: &str = "pharos_notifications_pending";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "receiver-failing",
         summary: "a receiver cannot be reached",

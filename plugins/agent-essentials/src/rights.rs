@@ -17,7 +17,7 @@ const PARTS_LISTED_MAX: usize = 6;
 /// Statements that a fix contains. `pharos doctor` prints all of them.
 const STATEMENTS_MAX: usize = 4;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "rights-missing",
         summary: "the role of Pharos may not read all monitored facts",
@@ -48,7 +48,7 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// Whether a row of failing collectors lacks a right. A single right restores many parts, so these rows form an alert per server.
-pub fn is_missing(failing: &Table, row: usize) -> bool {
+pub(crate) fn is_missing(failing: &Table, row: usize) -> bool {
     failing.has("reason", row, "privilege")
 }
 

@@ -10,7 +10,7 @@ use crate::label;
 const DAMAGED: &str = "pharos_store_damaged_files";
 const DEGRADED: &str = "pharos_store_degraded";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "store-damaged",
         summary: "a damaged state store was set aside",

@@ -14,7 +14,7 @@ const ALERTS_MAX: usize = 25;
 const TEXT_CHARS_MAX: usize = 4_000;
 
 /// The compiled templates of a mail.
-pub struct Letters(Environment<'static>);
+pub(crate) struct Letters(Environment<'static>);
 
 #[derive(Serialize)]
 struct Letter {
@@ -54,7 +54,7 @@ struct Entry {
 }
 
 impl Letters {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut templates = Environment::new();
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.add_template("letter.html", include_str!("letter.html")).expect("the template is right");
@@ -63,7 +63,7 @@ impl Letters {
     }
 
     /// Renders the text and the HTML of a mail. The template engine escapes markup in labels and titles.
-    pub fn write(&self, message: &Message) -> Result<(String, String), Failure> {
+    pub(crate) fn write(&self, message: &Message) -> Result<(String, String), Failure> {
         let letter = letter(message);
         let render = |name: &str| {
             let template = self.0.get_template(name).and_then(|template| template.render(Serde(&letter)));

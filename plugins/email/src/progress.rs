@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::settings::Recipient;
 
 /// Tries for a recipient that defers a mail which others accepted. The host's pauses add up to about three minutes, enough for greylisting.
-pub const ATTEMPTS_MAX: u32 = 5;
+pub(crate) const ATTEMPTS_MAX: u32 = 5;
 /// The lifetime of stored progress. The host gives up a message earlier, so no try loses its progress.
 const STORED_SECONDS: u32 = 4 * 24 * 3_600;
 /// The time for which a slow recipient gets only a single try per mail.
@@ -20,7 +20,7 @@ const SLOW_SECONDS: u32 = 3_600;
 
 /// The results of a mail so far, by mail address.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     taken: Vec<String>,
     refused: BTreeMap<String, String>,
     /// Recipients that were given up because they deferred too often.
@@ -32,17 +32,23 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn is_open(&self, email: &str) -> bool {
+    pub(crate) fn is_open(&self, email: &str) -> bool {
         !self.taken.iter().any(|taken| taken == email) && !self.refused.contains_key(email)
     }
 
-    pub fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.taken.len()
     }
 
     /// Adds the results of a try, in the order of `asked`. `patience` is the number of tries of a recipient once another recipient has
     /// accepted the mail.
-    pub fn add_results(&mut self, asked: &[&Recipient], results: Vec<RecipientResult>, attempt: u32, patience: impl Fn(&str) -> u32) {
+    pub(crate) fn add_results(
+        &mut self,
+        asked: &[&Recipient],
+        results: Vec<RecipientResult>,
+        attempt: u32,
+        patience: impl Fn(&str) -> u32,
+    ) {
         for (recipient, result) in asked.iter().zip(results) {
             let email = recipient.email.clone();
             match result {
@@ -64,7 +70,7 @@ impl Progress {
         }
     }
 
-    pub fn refuse_the_rest(&mut self, to: &[Recipient], why: &str) {
+    pub(crate) fn refuse_the_rest(&mut self, to: &[Recipient], why: &str) {
         for recipient in to {
             if self.is_open(&recipient.email) {
                 self.refused.insert(recipient.email.clone(), why.to_owned());
@@ -72,7 +78,7 @@ impl Progress {
         }
     }
 
-    pub fn outcome(&self, to: &[Recipient]) -> Outcome {
+    pub(crate) fn outcome(&self, to: &[Recipient]) -> Outcome {
         let texts = |of: &BTreeMap<String, String>| of.iter().map(|(email, why)| format!("{email}: {why}")).collect::<Vec<_>>().join("; ");
         match (self.waiting.is_empty(), self.taken.is_empty(), self.refused.is_empty()) {
             (false, true, _) => Outcome::Retry(Retry { after_ms: None, why: texts(&self.waiting) }),
@@ -98,7 +104,7 @@ fn slow_key(email: &str) -> String {
     format!("slow/{email}")
 }
 
-pub fn load(message: &str) -> Progress {
+pub(crate) fn load(message: &str) -> Progress {
     match state::get(&key(message)) {
         Ok(Some(bytes)) => serde_json::from_slice(&bytes).unwrap_or_default(),
         Ok(None) => Progress::default(),
@@ -112,12 +118,12 @@ pub fn load(message: &str) -> Progress {
     }
 }
 
-pub fn is_slow(email: &str) -> bool {
+pub(crate) fn is_slow(email: &str) -> bool {
     matches!(state::get(&slow_key(email)), Ok(Some(_)))
 }
 
 /// Stores the progress for the next try, or removes it if there will be none.
-pub fn store(message: &str, known: &Progress, progress: &Progress, outcome: &Outcome) {
+pub(crate) fn store(message: &str, known: &Progress, progress: &Progress, outcome: &Outcome) {
     let comes_again = matches!(outcome, Outcome::Ambiguous(_) | Outcome::Retry(_) | Outcome::Unauthorised(_));
     let stored = if comes_again && progress.taken() > 0 {
         let bytes = serde_json::to_vec(progress).expect("texts are always JSON");

@@ -6,7 +6,7 @@ use pharos_plugin::{Alert, Message, Reason, Severity};
 const TITLE_CHARS_MAX: usize = 120;
 
 /// The subject line: `[FIRING 2] critical: disk full in 3 h (db1:5432) and 1 more`.
-pub fn line(message: &Message) -> String {
+pub(crate) fn line(message: &Message) -> String {
     let Some(first) = worst(&message.alerts) else { return format!("[{}] no alerts", message.receiver) };
     let tag = tag(&message.alerts);
     let title = shortened(&first.title);
@@ -23,13 +23,13 @@ pub fn line(message: &Message) -> String {
 }
 
 /// The gravest alert: an alert that fires comes before an alert that is over, then the severity decides.
-pub fn worst(alerts: &[Alert]) -> Option<&Alert> {
+pub(crate) fn worst(alerts: &[Alert]) -> Option<&Alert> {
     let mut alerts = alerts.iter();
     let first = alerts.next()?;
     Some(alerts.fold(first, |worst, alert| if rank(alert) > rank(worst) { alert } else { worst }))
 }
 
-pub fn rank(alert: &Alert) -> (bool, u8) {
+pub(crate) fn rank(alert: &Alert) -> (bool, u8) {
     let severity = match alert.severity {
         Severity::Info => 0,
         Severity::Warning => 1,
@@ -38,7 +38,7 @@ pub fn rank(alert: &Alert) -> (bool, u8) {
     (alert.ended_at_ms.is_none(), severity)
 }
 
-pub fn severity(severity: Severity) -> &'static str {
+pub(crate) fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "info",
         Severity::Warning => "warning",
@@ -47,7 +47,7 @@ pub fn severity(severity: Severity) -> &'static str {
 }
 
 /// The state of an alert, in one or two words.
-pub fn state(alert: &Alert) -> &'static str {
+pub(crate) fn state(alert: &Alert) -> &'static str {
     match (alert.reason, alert.ended_at_ms.is_some()) {
         (Reason::Test, _) => "TEST",
         (Reason::Summary, _) => "WAS FIRING",

@@ -5,7 +5,7 @@ use pharos_plugin::Message;
 /// Incidents that a mail refers to. More would make the header too long for some servers.
 const INCIDENTS_MAX: usize = 20;
 
-pub struct Thread {
+pub(crate) struct Thread {
     pub message_id: String,
     pub in_reply_to: String,
     pub references: String,
@@ -13,7 +13,7 @@ pub struct Thread {
 
 /// The ids of a message. The root of an incident's thread is an id that no mail has. All mails of the incident are answers to it, in
 /// whatever order they arrive.
-pub fn from_message(message: &Message) -> Thread {
+pub(crate) fn from_message(message: &Message) -> Thread {
     let agent = word(&message.agent);
     let mut roots = Vec::new();
     for alert in &message.alerts {

@@ -23,7 +23,7 @@ const SESSION_BEGUN_AGE: &str = "pharos_postgres_session_begun_age_seconds";
 const QUIET_SECONDS: f64 = 300.0;
 const SESSIONS_ABANDONED: &str = "pharos_postgres_sessions_abandoned_total";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "server-down",
         summary: "the server does not answer",

@@ -12,7 +12,7 @@ const DATNAME_USED: &str = "pharos_postgres_datname_connections_used_ratio";
 const DATNAME_LIMIT: &str = "pharos_postgres_datname_connections_limit";
 const ENCRYPTED: &str = "pharos_postgres_sessions_encrypted";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "role-connections-used",
         summary: "a role has nearly reached its connection limit",

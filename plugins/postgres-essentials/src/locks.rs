@@ -16,7 +16,7 @@ const LOCK_TABLE_USED: &str = "pharos_postgres_lock_table_used_ratio";
 const LOCKS_HELD: &str = "pharos_postgres_locks_held";
 const PREPARED_AGE: &str = "pharos_postgres_prepared_transaction_age_max_seconds";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "lock-wait",
         summary: "a session waits long for a lock",

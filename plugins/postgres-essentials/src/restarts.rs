@@ -10,7 +10,7 @@ const RESTARTS: &str = "restarts";
 /// The agent's kind of a restart without signs of a crash.
 const CLEAN: &str = "restart";
 
-pub const CHECKS: &[Check] = &[Check {
+pub(crate) const CHECKS: &[Check] = &[Check {
     id: "server-restarted",
     summary: "the server restarted, or one of its processes crashed, in the last 15 minutes",
     category: "availability",

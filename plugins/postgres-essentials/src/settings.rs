@@ -16,7 +16,7 @@ const EXTENSIONS_OUTDATED: &str = "pharos_postgres_extensions_outdated";
 /// Names that an alert lists. More names do not help a person to decide.
 const NAMES_MAX: usize = 5;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "fsync-off",
         summary: "a crash may destroy the cluster",

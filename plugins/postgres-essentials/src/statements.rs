@@ -16,7 +16,7 @@ const TRACKED_MAX: &str = "pharos_postgres_statements_max";
 /// Calls per second from which on a mean time is judged. A mean of fewer calls may be chance.
 const CALLS_PER_SECOND_MIN: f64 = 0.1;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "statement-slow",
         summary: "a statement that runs six times a minute or more takes long on average",

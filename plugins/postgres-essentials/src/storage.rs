@@ -21,7 +21,7 @@ const GIB: f64 = 1_073_741_824.0;
 /// Blocks per second from which on a hit ratio is judged. A ratio of less traffic may be chance.
 const CACHE_TRAFFIC_MIN: f64 = 5_000.0;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "cache-hit-low",
         summary: "many blocks are read from outside shared buffers, judged from 5,000 blocks a second on",

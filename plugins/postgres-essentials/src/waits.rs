@@ -17,7 +17,7 @@ const SHARE_MIN: f64 = 0.5;
 /// Wait event types that are no problem of the server. Locks have alerts of their own.
 const NOT_JUDGED: [&str; 6] = ["CPU", "Activity", "Client", "Timeout", "Lock", ""];
 
-pub const CHECKS: &[Check] = &[Check {
+pub(crate) const CHECKS: &[Check] = &[Check {
     id: "wait-dominates",
     summary: "active sessions wait for one thing most of the time",
     category: "performance",

@@ -27,7 +27,7 @@ const WAL_BYTES_PER_SECOND_MIN: f64 = 1_024.0;
 /// Bytes of the WAL directory from which on its size is judged. A smaller directory does not fill a disk.
 const WAL_DIRECTORY_MIN: f64 = 4.0 * 1_073_741_824.0;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "checkpoints-requested",
         summary: "checkpoints start because WAL reached its planned size, not because their time has come",
@@ -128,7 +128,7 @@ fn wal_directory_share(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReas
     Ok(if size >= WAL_DIRECTORY_MIN { vec![Observation::new(Vec::new(), size / planned)] } else { Vec::new() })
 }
 
-pub fn setting(snapshot: &Snapshot, name: &str) -> Option<f64> {
+pub(crate) fn setting(snapshot: &Snapshot, name: &str) -> Option<f64> {
     snapshot.values(SETTING).ok()?.rows().find(|row| row.label("setting") == Some(name)).map(Row::value)
 }
 

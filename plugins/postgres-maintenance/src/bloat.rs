@@ -8,8 +8,8 @@ use pharos_plugin::{Severity, SkipReason, Snapshot, Table, checks, sql, text};
 
 use crate::vacuum::{RELATION, TABLES, relation_name};
 
-pub const INDEXES: &str = "pharos_postgres_indexes";
-pub const INDEX: [&str; 4] = ["datname", "schema", "relation", "index"];
+pub(crate) const INDEXES: &str = "pharos_postgres_indexes";
+pub(crate) const INDEX: [&str; 4] = ["datname", "schema", "relation", "index"];
 
 const MIB: f64 = 1_048_576.0;
 const GIB: f64 = 1_073_741_824.0;
@@ -25,7 +25,7 @@ const ESTIMATED: &str = "estimated";
 /// The state `bloat_state` of a row whose statistics the role may not read.
 const NOT_ESTIMABLE: &str = "not-estimable";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "table-bloat",
         summary: "a table takes far more space than its rows need, by 1 GiB or more; critical from 5 GiB on",

@@ -28,7 +28,7 @@ const BLOCK_BYTES: f64 = 8_192.0;
 const GIB: f64 = 1_073_741_824.0;
 
 /// A table with the facts that the questions need.
-pub struct Subject {
+pub(crate) struct Subject {
     pub datname: String,
     pub schema: String,
     pub relation: String,
@@ -36,7 +36,7 @@ pub struct Subject {
     pub seconds_since_vacuum: Option<f64>,
 }
 
-pub struct Cause {
+pub(crate) struct Cause {
     /// A short name of the cause, which the evidence shows.
     pub name: &'static str,
     pub cause: String,
@@ -50,7 +50,7 @@ impl Cause {
     }
 }
 
-pub fn find(snapshot: &Snapshot, table: &Subject) -> Cause {
+pub(crate) fn find(snapshot: &Snapshot, table: &Subject) -> Cause {
     let value = |metric: &str| snapshot.value(metric).ok().flatten();
     if value(ENABLED) == Some(0.0) || value(TRACK_COUNTS) == Some(0.0) {
         return off_everywhere();
@@ -125,7 +125,7 @@ fn saturated(workers: f64, fix: &str) -> Cause {
 
 /// Advice for faster workers, then for more workers. All workers share a cost limit, so more workers alone are not faster. More workers
 /// need a restart before PostgreSQL 18, a higher limit does not.
-pub fn more_workers(snapshot: &Snapshot) -> String {
+pub(crate) fn more_workers(snapshot: &Snapshot) -> String {
     let value = |metric: &str| snapshot.value(metric).ok().flatten();
     let faster = match value(COST_DELAY).zip(value(COST_LIMIT)) {
         Some((delay, limit)) if delay > 0.0 => format!("First make the workers faster: `{}`. Then add workers", faster(limit)),

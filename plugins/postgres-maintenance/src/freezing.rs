@@ -14,14 +14,14 @@ const NAMED_MAX: usize = 3;
 /// multixacts, so this is a rough limit.
 const HOLDER_AGE_MIN: f64 = 1e6;
 
-pub struct Freezing {
+pub(crate) struct Freezing {
     pub cause: String,
     pub fix: String,
     /// The oldest relations, each with its age.
     pub evidence: Vec<Label>,
 }
 
-pub fn obstacle_in(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Freezing {
+pub(crate) fn obstacle_in(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Freezing {
     let oldest = oldest(snapshot, datname, counter);
     let evidence = oldest.iter().map(|old| evidence(&format!("{}.{}", old.schema, old.relation), text::count(old.age))).collect();
     let (cause, fix) = match (held_by_horizon(snapshot, datname, counter), oldest.first()) {
@@ -35,7 +35,7 @@ pub fn obstacle_in(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Fre
 
 /// The cause and the first step of the fix, if a holder of the horizon blocks freezing. None if the holder is younger than the ids that
 /// vacuum has to freeze.
-pub fn held_by_horizon(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Option<(String, String)> {
+pub(crate) fn held_by_horizon(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Option<(String, String)> {
     let freeze_max = counter.freeze_max(snapshot);
     let age_min = if counter.counts_transactions() { freeze_max } else { freeze_max.min(HOLDER_AGE_MIN) };
     let holder = oldest_in(snapshot, datname).filter(|holder| holder.age >= age_min)?;
@@ -49,7 +49,7 @@ pub fn held_by_horizon(snapshot: &Snapshot, datname: &str, counter: &Counter) ->
 }
 
 /// The cause without an obstacle. The first step of the fix is empty.
-pub fn too_slow() -> (String, String) {
+pub(crate) fn too_slow() -> (String, String) {
     const CAUSE: &str = "Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that \
                          lock the table.";
     (CAUSE.to_owned(), String::new())

@@ -7,7 +7,7 @@ use pharos_plugin::{Label, Snapshot, Table, sql, text};
 
 const HORIZON_AGE: &str = "pharos_postgres_horizon_age_transactions";
 
-pub const CHECKS: &[Check] = &[Check {
+pub(crate) const CHECKS: &[Check] = &[Check {
     id: "vacuum-held-back",
     summary: "an old snapshot keeps vacuum from cleaning",
     category: "maintenance",
@@ -22,7 +22,7 @@ pub const CHECKS: &[Check] = &[Check {
 }];
 
 /// A holder of the horizon: a session, prepared transaction, replication slot or standby with an old snapshot.
-pub struct Holder {
+pub(crate) struct Holder {
     kind: String,
     name: Option<String>,
     pid: Option<i64>,
@@ -70,7 +70,7 @@ impl Holder {
     }
 
     /// The name in texts: `process 4711 (app)`, `prepared transaction x`.
-    pub fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         let name = |what: &str| self.name.as_ref().map_or_else(|| format!("a {what}"), |name| format!("{what} {name}"));
         match self.kind.as_str() {
             "slot" | "slot_catalog" => name("replication slot"),
@@ -102,7 +102,7 @@ impl Holder {
         !is_local || self.datname.as_deref().is_none_or(|own| own == datname)
     }
 
-    pub fn cause(&self) -> &'static str {
+    pub(crate) fn cause(&self) -> &'static str {
         match self.kind.as_str() {
             "slot" => "The consumer of the slot holds an old snapshot, or is gone and left its slot behind.",
             "slot_catalog" => "A logical slot whose consumer is slow or gone keeps old rows of the system catalogue.",
@@ -113,7 +113,7 @@ impl Holder {
     }
 
     /// The statement that releases the horizon, and a setting that prevents a repetition.
-    pub fn fix(&self) -> String {
+    pub(crate) fn fix(&self) -> String {
         let name = self.name.as_deref();
         match self.kind.as_str() {
             "slot" | "slot_catalog" => {
@@ -167,7 +167,7 @@ impl Holder {
 }
 
 /// The holders of the horizon, oldest first. Empty if the snapshot has no table `horizon`.
-pub fn holders(snapshot: &Snapshot) -> Vec<Holder> {
+pub(crate) fn holders(snapshot: &Snapshot) -> Vec<Holder> {
     let Some(table) = snapshot.table("horizon") else { return Vec::new() };
     let mut holders: Vec<_> = (0..table.row_count()).map(|row| Holder::read(&table, row)).collect();
     holders.sort_by(|a, b| b.age.total_cmp(&a.age));
@@ -175,7 +175,7 @@ pub fn holders(snapshot: &Snapshot) -> Vec<Holder> {
 }
 
 /// The oldest holder that blocks vacuum in a datname.
-pub fn oldest_in(snapshot: &Snapshot, datname: &str) -> Option<Holder> {
+pub(crate) fn oldest_in(snapshot: &Snapshot, datname: &str) -> Option<Holder> {
     holders(snapshot).into_iter().find(|holder| holder.concerns(datname))
 }
 
@@ -197,6 +197,6 @@ fn vacuum_held_back(case: &Case) -> Explanation {
     }
 }
 
-pub fn lines(holders: &[Holder]) -> Vec<Label> {
+pub(crate) fn lines(holders: &[Holder]) -> Vec<Label> {
     holders.iter().take(3).map(|holder| evidence(&holder.title(), holder.facts())).collect()
 }

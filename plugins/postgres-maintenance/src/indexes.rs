@@ -11,7 +11,7 @@ const UNUSED: &str = "pharos_database_unused_indexes";
 
 const MIB: f64 = 1_048_576.0;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "index-invalid",
         summary: "an index is written and never read",
@@ -54,7 +54,7 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// The check that reads all servers of a database. An index may be unused on the primary but used on a standby.
-pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
+pub(crate) const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
     id: "index-unused",
     summary: "no server uses an index",
     category: "schema",

@@ -10,7 +10,7 @@ use crate::vacuum::{RELATION, relation_name};
 
 const MIB: f64 = 1_048_576.0;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "foreign-key-without-index",
         summary: "deletes have to search a whole table for rows that refer to the deleted rows",

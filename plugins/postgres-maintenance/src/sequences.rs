@@ -10,7 +10,7 @@ use crate::visits::visiting_role;
 const SEQUENCES: &str = "pharos_postgres_sequences";
 const SEQUENCE: [&str; 3] = ["datname", "schema", "sequence"];
 
-pub const CHECKS: &[Check] = &[Check {
+pub(crate) const CHECKS: &[Check] = &[Check {
     id: "sequence-exhausted",
     summary: "a sequence has few numbers left",
     category: "schema",

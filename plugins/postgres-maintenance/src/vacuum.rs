@@ -8,8 +8,8 @@ use pharos_plugin::{Label, Severity, SkipReason, Snapshot, Table, sql, text};
 use crate::cause::{self, Cause, Subject};
 
 /// The metric that proves that the part was read. A table that the snapshot does not list then counts as fine.
-pub const TABLES: &str = "pharos_postgres_tables";
-pub const RELATION: [&str; 3] = ["datname", "schema", "relation"];
+pub(crate) const TABLES: &str = "pharos_postgres_tables";
+pub(crate) const RELATION: [&str; 3] = ["datname", "schema", "relation"];
 
 const WORKERS: &str = "pharos_postgres_autovacuum_workers";
 const WORKERS_MAX: &str = "pharos_postgres_autovacuum_workers_max";
@@ -23,7 +23,7 @@ const ROWS_MIN: f64 = 100_000.0;
 /// Bytes of a table from which on disabled autovacuum is judged. A smaller table can do without autovacuum.
 const SIZE_MIN: f64 = 100.0 * MIB;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "vacuum-pressure",
         summary: "a table has far more dead rows, 512 MiB or more, than vacuum should allow",
@@ -81,7 +81,7 @@ pub const CHECKS: &[Check] = &[
 
 /// Observes rows of the table `tables` by a value. Datnames that could not be read are unknown, and so are tables that the agent cannot
 /// judge. After lost or reset statistics, a server reports no dead rows until vacuum or analyse has counted them again.
-pub fn observe_tables(snapshot: &Snapshot, respect: &str, value: impl Fn(&Table, usize) -> Option<f64>) -> Vec<Observation> {
+pub(crate) fn observe_tables(snapshot: &Snapshot, respect: &str, value: impl Fn(&Table, usize) -> Option<f64>) -> Vec<Observation> {
     let mut all = unvisited(snapshot, "tables");
     all.extend(unjudged(snapshot, "tables", respect));
     if let Some(table) = snapshot.table("tables") {
@@ -128,15 +128,15 @@ fn subject(case: &Case) -> Subject {
 }
 
 /// A line of evidence: its name, its column, and the format of its number.
-pub type Shown = (&'static str, &'static str, fn(f64) -> String);
+pub(crate) type Shown = (&'static str, &'static str, fn(f64) -> String);
 
 /// Cells of the case's row as evidence. Null cells are left out.
-pub fn cells(case: &Case, shown: &[Shown]) -> Vec<Label> {
+pub(crate) fn cells(case: &Case, shown: &[Shown]) -> Vec<Label> {
     let Some(cells) = case.cells("tables") else { return Vec::new() };
     shown.iter().filter_map(|(name, column, show)| cells.line(name, column, show)).collect()
 }
 
-pub fn relation_name(case: &Case) -> String {
+pub(crate) fn relation_name(case: &Case) -> String {
     format!("{}.{}", case.label("schema"), case.label("relation"))
 }
 

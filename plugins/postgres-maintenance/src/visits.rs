@@ -17,7 +17,7 @@ const FAILURES_LISTED_MAX: usize = 6;
 const VISITED: &str = "pharos_postgres_datname_visited";
 
 /// The check that reads all servers of a database. The agent visits each server, and an unread server leaves its datnames unknown.
-pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
+pub(crate) const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
     id: "datname-not-visited",
     summary: "tables and indexes of a database cannot be watched",
     category: "maintenance",
@@ -31,7 +31,7 @@ pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
     explain: datname_not_visited,
 }];
 
-pub const CHECKS: &[Check] = &[Check {
+pub(crate) const CHECKS: &[Check] = &[Check {
     id: "relation-locked",
     summary: "a table is locked for so long that it cannot be read",
     category: "locks",
@@ -112,7 +112,7 @@ struct Failed {
 }
 
 /// The role that reads datnames, quoted for SQL. A placeholder if the agent does not report it.
-pub fn visiting_role(server: &Snapshot) -> String {
+pub(crate) fn visiting_role(server: &Snapshot) -> String {
     let visits = server.table("visits").filter(|visits| visits.row_count() > 0);
     visits.and_then(|visits| visits.text("user", 0)).map_or_else(|| "<role>".to_owned(), |user| sql::identifier(&user))
 }

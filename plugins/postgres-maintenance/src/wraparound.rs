@@ -27,7 +27,7 @@ const AT_WORK_MAX: f64 = 1.5;
 /// The oldest tables that have alerts of their own. The age of a datname is that of its oldest table, so more tables add little.
 const TABLES_MAX: usize = 20;
 
-pub struct Counter {
+pub(crate) struct Counter {
     name: &'static str,
     /// The name in texts, such as `transaction id`.
     what: &'static str,
@@ -62,7 +62,7 @@ const COUNTERS: [Counter; 2] = [
     },
 ];
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "wraparound-risk",
         summary: "transaction ids run out",
@@ -111,11 +111,11 @@ impl Counter {
         COUNTERS.iter().find(|counter| counter.name == name).unwrap_or(&COUNTERS[0])
     }
 
-    pub fn freeze_max(&self, snapshot: &Snapshot) -> f64 {
+    pub(crate) fn freeze_max(&self, snapshot: &Snapshot) -> f64 {
         snapshot.value(self.freeze_max).ok().flatten().unwrap_or(self.freeze_max_default)
     }
 
-    pub fn counts_transactions(&self) -> bool {
+    pub(crate) fn counts_transactions(&self) -> bool {
         self.name == COUNTERS[0].name
     }
 

@@ -7,7 +7,7 @@ use pharos_plugin::{sql, text};
 
 const CONFLICTS: &str = "pharos_postgres_standby_conflicts_total";
 
-pub const CHECKS: &[Check] = &[Check {
+pub(crate) const CHECKS: &[Check] = &[Check {
     id: "standby-conflicts",
     summary: "replay cancels queries on a standby",
     category: "replication",

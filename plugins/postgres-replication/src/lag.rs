@@ -25,7 +25,7 @@ const REPLAY_PAUSED: &str = "pharos_postgres_standby_replay_paused";
 
 const MIB: f64 = 1_048_576.0;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "member-lag",
         summary: "a configured standby is behind, connected or not",

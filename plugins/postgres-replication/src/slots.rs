@@ -24,7 +24,7 @@ const ADVANCED_WITHIN_SECONDS: f64 = 600.0;
 /// The reason of a slot that is invalid because its WAL was removed. The check `slot-losing-wal` reports such a slot.
 const WAL_REMOVED: &str = "wal_removed";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "slot-inactive",
         summary: "a replication slot has no consumer",

@@ -12,7 +12,7 @@ const STANDBY_RECEIVER_UP: &str = "pharos_postgres_standby_receiver_up";
 const REPLAY_PAUSED: &str = "pharos_postgres_standby_replay_paused";
 const SYNC_WANTED: &str = "pharos_postgres_synchronous_standbys_wanted";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "standby-receiver-down",
         summary: "a standby receives no WAL",

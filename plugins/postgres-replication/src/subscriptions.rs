@@ -16,7 +16,7 @@ const NOT_READY: &str = "pharos_postgres_subscription_tables_not_ready";
 
 const SUBSCRIPTION: [&str; 2] = ["datname", "subscription"];
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "subscription-down",
         summary: "an enabled subscription has no worker",

@@ -8,14 +8,14 @@ use pharos_plugin::checks::{
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, text};
 
 const PRIMARIES: &str = "pharos_database_primaries";
-pub const MEMBERS: &str = "pharos_database_members";
+pub(crate) const MEMBERS: &str = "pharos_database_members";
 const SPLIT_BRAIN: &str = "pharos_database_split_brain";
 const CLUSTERS: &str = "pharos_database_clusters";
 const PRIMARY_CHANGES: &str = "pharos_database_primary_changes_total";
 const SENDERS: &str = "pharos_postgres_replication_lag_bytes";
 const RECEIVER_UP: &str = "pharos_postgres_standby_receiver_up";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "split-brain",
         summary: "two primaries take writes",
@@ -84,7 +84,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-pub struct Member {
+pub(crate) struct Member {
     pub server: String,
     role: String,
     pub is_up: bool,
@@ -96,7 +96,7 @@ pub struct Member {
 }
 
 /// The servers of the database. A server with several addresses is listed once, by the first address.
-pub fn members(snapshot: &Snapshot) -> Vec<Member> {
+pub(crate) fn members(snapshot: &Snapshot) -> Vec<Member> {
     let Some(table) = snapshot.table("members") else { return Vec::new() };
     let member = |row: usize| Member {
         server: table.text("member", row).unwrap_or_default(),
@@ -111,11 +111,11 @@ pub fn members(snapshot: &Snapshot) -> Vec<Member> {
 }
 
 impl Member {
-    pub fn is_primary(&self) -> bool {
+    pub(crate) fn is_primary(&self) -> bool {
         self.role == "primary"
     }
 
-    pub fn is_standby(&self) -> bool {
+    pub(crate) fn is_standby(&self) -> bool {
         self.role == "standby"
     }
 
@@ -157,7 +157,7 @@ fn is_site_of_standbys(snapshot: &Snapshot, members: &[Member]) -> bool {
     !members.iter().any(|member| member.is_primary() || member.was_primary) && fed_from_elsewhere(snapshot, members)
 }
 
-pub fn receives(snapshot: &Snapshot, member: &Member) -> bool {
+pub(crate) fn receives(snapshot: &Snapshot, member: &Member) -> bool {
     member.is_up && snapshot.member(&member.server).is_some_and(|facts| facts.value(RECEIVER_UP).ok().flatten() == Some(1.0))
 }
 
@@ -188,7 +188,7 @@ fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, Skip
 }
 
 /// The number of standbys that a server sends to. Subscribers and backups are not counted: a backup replays nothing.
-pub fn count_senders(member: &Snapshot) -> Result<usize, SkipReason> {
+pub(crate) fn count_senders(member: &Snapshot) -> Result<usize, SkipReason> {
     member.readable(SENDERS)?;
     let table = member.table("standbys").ok_or(SkipReason::NoData)?;
     let sends = |row: &usize| table.has("state", *row, "streaming") || table.has("state", *row, "catchup");

@@ -19,7 +19,7 @@ const RESTARTS: &str = "restarts";
 /// The agent's table of impossible values of `INFO`, as the server wrote them.
 const LEFT_OUT: &str = "numbers_left_out";
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "server-down",
         summary: "the server does not answer",

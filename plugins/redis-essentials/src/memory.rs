@@ -18,7 +18,7 @@ const EVICTED: &str = "pharos_redis_keys_evicted_total";
 /// Bytes of data from which on fragmentation is judged. The overhead of the process dominates the ratio of a smaller server.
 const FRAGMENTATION_BYTES_MIN: f64 = 100e6;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "memory-used",
         summary: "memory is nearly at its limit",

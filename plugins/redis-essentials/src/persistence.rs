@@ -21,7 +21,7 @@ const MIB: f64 = 1_048_576.0;
 /// Keys before a restart from which on a loss is judged. A smaller number may change by chance.
 const KEYS_BEFORE_MIN: f64 = 100.0;
 
-pub const CHECKS: &[Check] = &[
+pub(crate) const CHECKS: &[Check] = &[
     Check {
         id: "rdb-save-failed",
         summary: "the last background save failed",
@@ -165,7 +165,7 @@ fn keys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 const MISSING_MIN: f64 = 0.9;
 
 /// Whether `data-lost` reports the restart.
-pub fn is_data_lost(snapshot: &Snapshot) -> bool {
+pub(crate) fn is_data_lost(snapshot: &Snapshot) -> bool {
     keys_missing(snapshot).is_ok_and(|missing| missing.iter().any(|share| share.value >= MISSING_MIN))
 }
 

@@ -7,7 +7,7 @@ const KEYS: &str = "pharos_redis_keys";
 const KEYS_EXPIRING: &str = "pharos_redis_keys_expiring";
 
 /// The `redis-cli` command that reaches the server of a snapshot.
-pub fn cli(snapshot: &Snapshot) -> String {
+pub(crate) fn cli(snapshot: &Snapshot) -> String {
     match snapshot.subject().id.rsplit_once(':') {
         Some((host, port)) => format!("redis-cli -h {} -p {port}", host.trim_matches(['[', ']'])),
         None => "redis-cli".to_owned(),
@@ -22,7 +22,7 @@ const EXPIRING_SHARE_MIN: f64 = 0.1;
 
 /// The keys that a server evicts when its memory is full.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Eviction {
+pub(crate) enum Eviction {
     /// No keys: writes fail (`noeviction`).
     Never,
     /// Any key.
@@ -39,7 +39,7 @@ pub enum Eviction {
 
 impl Eviction {
     /// The eviction of a server with its present keys.
-    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
+    pub(crate) fn from_snapshot(snapshot: &Snapshot) -> Self {
         let count = |metric| -> f64 { snapshot.samples(metric, &[], Reading::Value).values.iter().sum() };
         Self::with(snapshot, count(KEYS), count(KEYS_EXPIRING))
     }
@@ -59,7 +59,7 @@ impl Eviction {
     }
 
     /// The highest severity of full memory. None for a cache: full memory is normal there.
-    pub fn severity_max(&self) -> Option<Severity> {
+    pub(crate) fn severity_max(&self) -> Option<Severity> {
         match self {
             Self::Any | Self::Expiring => None,
             Self::FewExpire(_, share) if *share >= EXPIRING_SHARE_MIN => Some(Severity::Warning),
@@ -69,6 +69,6 @@ impl Eviction {
 }
 
 /// Whether the policy makes the server a cache, if it had `keys` keys, `expiring` of them with an expiry.
-pub fn is_cache(snapshot: &Snapshot, keys: f64, expiring: f64) -> bool {
+pub(crate) fn is_cache(snapshot: &Snapshot, keys: f64, expiring: f64) -> bool {
     matches!(Eviction::with(snapshot, keys, expiring), Eviction::Any | Eviction::Expiring)
 }

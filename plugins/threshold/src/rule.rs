@@ -7,7 +7,7 @@ use pharos_plugin::{Finding, Label, Matcher, Reading, Report, Row, Rule, Samples
 use crate::settings::{Refusal, RuleSettings};
 use crate::summary::Summary;
 
-pub struct ThresholdRule {
+pub(crate) struct ThresholdRule {
     settings: RuleSettings,
     limit: Limit,
     summary: Summary,
@@ -21,14 +21,14 @@ enum Limit {
 }
 
 impl ThresholdRule {
-    pub fn new(settings: RuleSettings) -> Result<Self, Refusal> {
+    pub(crate) fn new(settings: RuleSettings) -> Result<Self, Refusal> {
         let limit = Limit::new(&settings)?;
         let summary = settings.summary.as_deref().unwrap_or(limit.default_summary());
         let summary = Summary::parse(summary).map_err(|why| settings.refuse("summary", &why))?;
         Ok(Self { limit, summary, settings })
     }
 
-    pub fn declare(&self) -> Rule {
+    pub(crate) fn declare(&self) -> Rule {
         let RuleSettings { id, metric, hold_off, keep_firing_for, category, runbook, .. } = &self.settings;
         Rule {
             id: id.clone(),
@@ -42,7 +42,7 @@ impl ThresholdRule {
         }
     }
 
-    pub fn judge(&self, snapshot: &Snapshot, report: &mut Report) {
+    pub(crate) fn judge(&self, snapshot: &Snapshot, report: &mut Report) {
         let subject = snapshot.subject();
         if subject.kind != self.subject_kind() {
             return;

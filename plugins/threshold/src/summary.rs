@@ -2,7 +2,7 @@
 
 /// A title, split into texts and placeholders.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Summary(Vec<Piece>);
+pub(crate) struct Summary(Vec<Piece>);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Piece {
@@ -12,7 +12,7 @@ enum Piece {
 
 impl Summary {
     /// Splits a text into its pieces. The error is a sentence for the operator.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
@@ -30,7 +30,7 @@ impl Summary {
 
     /// Fills in the placeholders. An unknown placeholder stays as written: the labels of a series are unknown when the settings are
     /// checked.
-    pub fn fill(&self, lookup: impl Fn(&str) -> Option<String>) -> String {
+    pub(crate) fn fill(&self, lookup: impl Fn(&str) -> Option<String>) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
             Piece::Placeholder(name) => lookup(name).unwrap_or_else(|| format!("{{{name}}}")),

@@ -12,7 +12,7 @@ use serde::Serialize;
 const BODY_BYTES_MAX: usize = 20_000;
 
 #[derive(Debug, Serialize)]
-pub struct Event {
+pub(crate) struct Event {
     /// The id of the message. Every try has the same id.
     id: String,
     #[serde(rename = "type")]
@@ -22,7 +22,7 @@ pub struct Event {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Data {
+pub(crate) struct Data {
     agent: String,
     receiver: String,
     status: &'static str,
@@ -74,7 +74,7 @@ struct EventSubject {
 }
 
 impl Event {
-    pub fn from_message(message: &Message, max_alerts: Option<usize>) -> Self {
+    pub(crate) fn from_message(message: &Message, max_alerts: Option<usize>) -> Self {
         let shown = max_alerts.unwrap_or(usize::MAX).min(message.alerts.len());
         let firing = message.alerts.iter().any(|alert| alert.ended_at_ms.is_none());
         let test = message.alerts.iter().all(|alert| alert.reason == Reason::Test);
@@ -102,7 +102,7 @@ impl Event {
     }
 
     /// Renders the event as JSON. Alerts beyond [`BODY_BYTES_MAX`] are left out and counted. The first alert always stays.
-    pub fn render(mut self) -> Vec<u8> {
+    pub(crate) fn render(mut self) -> Vec<u8> {
         loop {
             let body = serde_json::to_vec(&self).expect("texts and numbers are always JSON");
             let alerts = self.data.alerts.len();
@@ -146,15 +146,15 @@ fn event_alert(alert: &Alert) -> EventAlert {
 }
 
 /// The command that shows the alert on the machine of the agent. None for a test message.
-pub fn show(alert: &Alert) -> Option<String> {
+pub(crate) fn show(alert: &Alert) -> Option<String> {
     (alert.reason != Reason::Test).then(|| format!("pharos alerts show {}", alert.fingerprint))
 }
 
-pub fn status(firing: bool) -> &'static str {
+pub(crate) fn status(firing: bool) -> &'static str {
     if firing { "firing" } else { "resolved" }
 }
 
-pub fn severity(severity: Severity) -> &'static str {
+pub(crate) fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "info",
         Severity::Warning => "warning",
@@ -174,6 +174,6 @@ fn reason(reason: Reason) -> &'static str {
     }
 }
 
-pub fn map(labels: &[Label]) -> BTreeMap<String, String> {
+pub(crate) fn map(labels: &[Label]) -> BTreeMap<String, String> {
     labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect()
 }

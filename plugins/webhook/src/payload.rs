@@ -42,7 +42,7 @@ struct PayloadAlert {
     fingerprint: String,
 }
 
-pub fn render(message: &Message, max_alerts: Option<usize>) -> Vec<u8> {
+pub(crate) fn render(message: &Message, max_alerts: Option<usize>) -> Vec<u8> {
     let external_url = message.external_url.clone().unwrap_or_default();
     let mut alerts: Vec<_> = message.alerts.iter().map(|alert| payload_alert(alert, &external_url)).collect();
     let mut common_labels = map(&message.common_labels);

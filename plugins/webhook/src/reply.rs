@@ -13,7 +13,7 @@ const BODY_SHOWN_CHARS: usize = 200;
 /// The try from which on a redirect is final. Some receivers redirect for a short time while they are set up anew.
 const REDIRECTED_MAX: u32 = 3;
 
-pub fn outcome(reply: Result<Response, EgressError>, attempt: u32) -> Result<Outcome, Failure> {
+pub(crate) fn outcome(reply: Result<Response, EgressError>, attempt: u32) -> Result<Outcome, Failure> {
     match reply {
         Ok(response) => Ok(by_status(&response, attempt)),
         Err(EgressError::Denied(why)) => Err(Failure::Denied(why)),

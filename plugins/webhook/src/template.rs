@@ -19,14 +19,14 @@ const FUEL: u64 = 400_000;
 const NAME: &str = "template";
 
 #[derive(Debug)]
-pub struct Template {
+pub(crate) struct Template {
     environment: Environment<'static>,
     is_json: bool,
     pub content_type: String,
 }
 
 impl Template {
-    pub fn new(source: &str, content_type: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(source: &str, content_type: &str) -> Result<Self, Failure> {
         let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let is_json = kind == "application/json" || kind.ends_with("+json");
         let escape = match kind.as_str() {
@@ -47,7 +47,7 @@ impl Template {
         Ok(template)
     }
 
-    pub fn body(&self, message: &Message, max_alerts: Option<usize>) -> Result<Vec<u8>, Outcome> {
+    pub(crate) fn body(&self, message: &Message, max_alerts: Option<usize>) -> Result<Vec<u8>, Outcome> {
         self.render(message, max_alerts).map_err(|why| Outcome::Rejected(format!("settings.template: {why}")))
     }
 

@@ -51,16 +51,16 @@ pub(super) struct Effects {
 }
 
 impl Group {
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.alerts.is_empty() && self.ended.is_empty()
     }
 
     /// Open and ended ones.
-    pub fn all(&self) -> impl Iterator<Item = &Alert> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.values().map(Arc::as_ref).chain(self.ended.values())
     }
 
-    pub fn judge(&mut self, judging: &Judging<'_>, report: Report, room: &mut Room<'_>, next_incident: &mut u64) -> Effects {
+    pub(super) fn judge(&mut self, judging: &Judging<'_>, report: Report, room: &mut Room<'_>, next_incident: &mut u64) -> Effects {
         let mut effects = Effects::default();
         self.dropped = AllDropped::default();
         self.dropped.add_cuts(&report.cut);
@@ -78,7 +78,7 @@ impl Group {
     }
 
     /// Counts what the alerts take, the remembered ones too.
-    pub fn measure(&mut self) {
+    pub(super) fn measure(&mut self) {
         let open = self.alerts.iter().map(|(key, alert)| Size::of(key, alert));
         self.size = open.chain(self.ended.iter().map(|(key, alert)| Size::of(key, alert))).sum();
     }
@@ -197,7 +197,7 @@ impl Group {
         }
     }
 
-    pub fn forget_the_calmest(&mut self, effects: &mut Effects) {
+    pub(super) fn forget_the_calmest(&mut self, effects: &mut Effects) {
         let beyond = self.ended.len().saturating_sub(REMEMBERED_MAX);
         if beyond == 0 {
             return;

@@ -10,13 +10,13 @@ pub(super) struct AlertKey {
 }
 
 impl AlertKey {
-    pub fn new(rule: &str, labels: &[Label]) -> Self {
+    pub(super) fn new(rule: &str, labels: &[Label]) -> Self {
         let mut labels = labels.to_vec();
         labels.sort();
         Self { rule: rule.to_owned(), labels }
     }
 
-    pub fn is_summary(&self) -> bool {
+    pub(super) fn is_summary(&self) -> bool {
         is_summary(&self.labels)
     }
 }

@@ -35,18 +35,18 @@ impl From<Report> for Said {
 
 impl Said {
     /// The findings that took the label set of summaries.
-    pub fn take_summaries(&mut self) -> impl Iterator<Item = Finding> + use<> {
+    pub(super) fn take_summaries(&mut self) -> impl Iterator<Item = Finding> + use<> {
         let taken: Vec<Finding> = self.findings.extract_if(.., |key, _| key.is_summary()).map(|(_, finding)| finding).collect();
         taken.into_iter()
     }
 
     /// The same skips, with other findings.
-    pub fn with(self, findings: BTreeMap<AlertKey, Finding>) -> Self {
+    pub(super) fn with(self, findings: BTreeMap<AlertKey, Finding>) -> Self {
         Self { findings, ..self }
     }
 
     /// About an alert.
-    pub fn about(&mut self, key: &AlertKey, rule: &RuleSpec, snapshot: &Snapshot) -> Evidence {
+    pub(super) fn about(&mut self, key: &AlertKey, rule: &RuleSpec, snapshot: &Snapshot) -> Evidence {
         if let Some(finding) = self.findings.remove(key) {
             return Evidence::Judged(Some(finding));
         }
@@ -69,7 +69,7 @@ impl Said {
     }
 
     /// About a label set without an alert: its finding, nothing, or none when nobody could look.
-    pub fn verdict(&self, key: &AlertKey) -> Option<Option<&Finding>> {
+    pub(super) fn verdict(&self, key: &AlertKey) -> Option<Option<&Finding>> {
         match self.findings.get(key) {
             Some(finding) => Some(Some(finding)),
             None => self.skip(key).is_none().then_some(None),
@@ -77,7 +77,7 @@ impl Said {
     }
 
     /// What is left of the findings starts alerts, if it raises.
-    pub fn take_new(&mut self) -> Vec<(AlertKey, Finding)> {
+    pub(super) fn take_new(&mut self) -> Vec<(AlertKey, Finding)> {
         self.findings.extract_if(.., |_, finding| finding.strength == Strength::Raise).collect()
     }
 

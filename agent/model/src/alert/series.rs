@@ -24,7 +24,7 @@ pub(super) enum Series {
 }
 
 impl Series {
-    pub fn of(rule: &RuleSpec, labels: &[Label], snapshot: &Snapshot) -> Self {
+    pub(super) fn of(rule: &RuleSpec, labels: &[Label], snapshot: &Snapshot) -> Self {
         let metrics: Vec<Metric<'_>> = rule.needs.iter().flat_map(|need| Metric::find_all(need, labels, snapshot)).collect();
         let carriers: Vec<&Metric<'_>> = metrics.iter().filter(|metric| metric.may_carry(labels)).collect();
         if carriers.is_empty() {

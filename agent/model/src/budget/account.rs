@@ -21,7 +21,7 @@ const CALM_FOR: Duration = Duration::from_mins(5);
 
 /// Account of one collector: its measured and its counted cost.
 #[derive(Debug)]
-pub struct Account {
+pub(super) struct Account {
     /// Measured seconds of the latest runs, without those in [`WARM_UP`] and without the first. A new session reads the server's catalogue
     /// once, which costs many times more than later runs.
     seen: VecDeque<f64>,
@@ -48,13 +48,13 @@ struct Counted {
 
 impl Account {
     /// Creates an account for a collector with this configured interval.
-    pub fn new(interval: Duration, is_essential: bool) -> Self {
+    pub(super) fn new(interval: Duration, is_essential: bool) -> Self {
         let seen = VecDeque::with_capacity(RUNS_KEPT);
         Self { seen, runs: 0, counted: None, interval, is_essential, slowed: false, calm_since: None }
     }
 
     /// Records a run that cost `seconds` by the agent's clock.
-    pub fn run(&mut self, seconds: f64, interval: Duration, now: Duration) {
+    pub(super) fn run(&mut self, seconds: f64, interval: Duration, now: Duration) {
         self.interval = interval;
         self.runs += 1;
         // The first run costs more than those after it.
@@ -67,7 +67,7 @@ impl Account {
     }
 
     /// Records the server's counter for the collector's statements.
-    pub fn count(&mut self, total_seconds: f64, now: Duration) {
+    pub(super) fn count(&mut self, total_seconds: f64, now: Duration) {
         let per_run = match self.counted {
             // The server's counter was reset and counts anew.
             Some(before) if total_seconds < before.total_seconds => before.per_run,
@@ -102,17 +102,17 @@ impl Account {
     }
 
     /// Configured interval of the latest run.
-    pub fn interval(&self) -> Duration {
+    pub(super) fn interval(&self) -> Duration {
         self.interval
     }
 
     /// Share of one core at the configured interval; 1 is a whole core.
-    pub fn share(&self, now: Duration) -> f64 {
+    pub(super) fn share(&self, now: Duration) -> f64 {
         self.seconds_per_run(now) / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
     /// Compares the present factor with the limits. Returns whether the collector is slowed, or `None` if that did not change.
-    pub fn judge(&mut self, factor: f64, now: Duration) -> Option<bool> {
+    pub(super) fn judge(&mut self, factor: f64, now: Duration) -> Option<bool> {
         if !self.slowed {
             self.slowed = factor >= SLOWED_FROM;
             self.calm_since = None;

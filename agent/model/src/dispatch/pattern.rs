@@ -10,15 +10,15 @@ use regex_automata::nfa::thompson::{Compiler, Config, WhichCaptures};
 use regex_syntax::hir::{Hir, Look};
 
 /// Most memory of one compiled pattern, in bytes. `\w` with Unicode takes a fifth of it.
-pub const PATTERN_BYTES_MAX: usize = 256 << 10;
+pub(super) const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 /// A compiled expression.
 #[derive(Clone)]
-pub struct Pattern(PikeVM);
+pub(super) struct Pattern(PikeVM);
 
 impl Pattern {
     /// Compiles an expression. The error is the reason in one line.
-    pub fn new(text: &str) -> Result<Self, String> {
+    pub(super) fn new(text: &str) -> Result<Self, String> {
         // The expression is parsed alone, so that an unopened `)` is an error and cannot escape the anchors.
         let expression = regex_syntax::Parser::new().parse(text).map_err(|err| last_line(&err))?;
         let whole = Hir::concat(vec![Hir::look(Look::Start), expression, Hir::look(Look::End)]);
@@ -31,12 +31,12 @@ impl Pattern {
     }
 
     /// Returns true if the whole value fits. The search frees its memory.
-    pub fn fits(&self, value: &str) -> bool {
+    pub(super) fn fits(&self, value: &str) -> bool {
         self.0.is_match(&mut self.0.create_cache(), value)
     }
 
     /// Memory of the compiled pattern, in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.0.get_nfa().memory_usage()
     }
 }

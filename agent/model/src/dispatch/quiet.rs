@@ -29,7 +29,7 @@ pub(super) struct Quiet {
 
 impl Quiet {
     /// Records a message whose interval ends at `until`. `gravest` is the highest severity that it reports as firing, if any.
-    pub fn told(&mut self, gravest: Option<Severity>, until: Duration) {
+    pub(super) fn told(&mut self, gravest: Option<Severity>, until: Duration) {
         self.until = self.until.max(Some(until));
         for (severity, as_grave_until) in Severity::ALL.into_iter().zip(&mut self.as_grave_until) {
             if gravest >= Some(severity) {
@@ -40,7 +40,7 @@ impl Quiet {
 
     /// Monotonic time at which news is due: after `wait`, and after the interval. Critical news, and news graver than in the interval's
     /// messages, does not wait for the interval.
-    pub fn due(&self, news: News, wait: Duration, now: Duration) -> Duration {
+    pub(super) fn due(&self, news: News, wait: Duration, now: Duration) -> Duration {
         let Some(until) = self.until else { return now + wait };
         let calm = until.max(now);
         // Graver news never waits longer than other news.
@@ -53,7 +53,7 @@ impl Quiet {
     }
 
     /// Monotonic time at which the interval ends; `None` before the first message.
-    pub fn until(&self) -> Option<Duration> {
+    pub(super) fn until(&self) -> Option<Duration> {
         self.until
     }
 }

@@ -11,9 +11,9 @@ pub const SILENCES_MAX: usize = 1_000;
 /// Most memory of all silences, in bytes: texts, and the compiled patterns of those that are not expired.
 pub const SILENCES_BYTES_MAX: usize = 8 << 20;
 /// Longest silence, in milliseconds. A longer one is a change of the routes, or a mistake.
-pub const SILENCE_MS_MAX: u64 = 366 * 24 * 3_600_000;
+pub(super) const SILENCE_MS_MAX: u64 = 366 * 24 * 3_600_000;
 /// Most bytes of an author, and of a comment.
-pub const TEXT_BYTES_MAX: usize = 2_000;
+pub(super) const TEXT_BYTES_MAX: usize = 2_000;
 
 /// Holds matching alerts back between two instants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ impl Acknowledgement {
 }
 
 /// Checks that author and comment are neither empty nor too long.
-pub fn check_signed(author: &str, comment: &str) -> Result<(), SilenceError> {
+pub(super) fn check_signed(author: &str, comment: &str) -> Result<(), SilenceError> {
     if author.trim().is_empty() || comment.trim().is_empty() {
         return Err(SilenceError::Unsigned);
     }

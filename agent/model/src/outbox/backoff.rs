@@ -7,7 +7,7 @@ use crate::notification::UndeliveredReason;
 
 /// Longest pauses before the second, third and later attempts; the last one repeats. Grave news may wait for a receiver that is back, so a
 /// minute is the limit. One message a minute harms no receiver.
-pub const PAUSES: Pauses = Pauses {
+pub(super) const PAUSES: Pauses = Pauses {
     steps: Steps::Listed(&[Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)]),
     share_min: 0.0,
     share_max: 1.0,
@@ -18,14 +18,14 @@ pub const PAUSES: Pauses = Pauses {
 const ASKED_MAX: Duration = Duration::from_secs(3_600);
 
 /// Pause while the notifier plugin does not serve. Usually the agent has just started.
-pub const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Pause after refused credentials. The secret may be rotating just now, so the agent tries again, but rarely.
-pub const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
+pub(super) const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
 
 /// Limit for the sum of a row's pauses, and the reason that is stored when the row is given up.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub(super) struct Patience {
     /// Largest sum of pauses.
     pub pauses_max: Duration,
     /// Reason that is stored when the row is given up.
@@ -33,13 +33,13 @@ pub struct Patience {
 }
 
 /// Every row is given up after three days of pauses.
-pub const TOO_LATE: Patience = Patience { pauses_max: Duration::from_secs(72 * 3_600), reason: UndeliveredReason::TooLate };
+pub(super) const TOO_LATE: Patience = Patience { pauses_max: Duration::from_secs(72 * 3_600), reason: UndeliveredReason::TooLate };
 /// A row is given up after an hour of pauses if the receiver refuses the credentials.
-pub const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_600), reason: UndeliveredReason::Unauthorised };
+pub(super) const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_600), reason: UndeliveredReason::Unauthorised };
 
 /// Pause after this many failed attempts, never shorter than the receiver asked for. `chance` from 0 to 1 is full jitter, so that many
 /// rows do not return at once.
-pub fn pause(attempts: u32, asked: Option<Duration>, chance: f64) -> Duration {
+pub(super) fn pause(attempts: u32, asked: Option<Duration>, chance: f64) -> Duration {
     let jittered = PAUSES.pause(attempts, chance);
     asked.map_or(jittered, |asked| asked.min(ASKED_MAX).max(jittered))
 }

@@ -45,7 +45,7 @@ impl GateState {
 
 /// Gate before one receiver.
 #[derive(Debug, Clone)]
-pub struct Gate {
+pub(super) struct Gate {
     breaker: Breaker,
     /// Monotonic time until which the receiver asked to wait; `None` without a request.
     held_until: Option<Duration>,
@@ -60,7 +60,7 @@ impl Default for Gate {
 
 impl Gate {
     /// Present state.
-    pub fn state(&self) -> GateState {
+    pub(super) fn state(&self) -> GateState {
         match self.breaker.state() {
             _ if self.is_gone => GateState::Gone,
             BreakerState::HalfOpen => GateState::HalfOpen,
@@ -70,35 +70,35 @@ impl Gate {
     }
 
     /// Monotonic time from which the next message may be sent; `None` during a probe, and for a receiver that is gone.
-    pub fn opens_at(&self) -> Option<Duration> {
+    pub(super) fn opens_at(&self) -> Option<Duration> {
         let permitted = self.breaker.permits_from().filter(|_| !self.is_gone)?;
         Some(permitted.max(self.held_until.unwrap_or_default()))
     }
 
     /// Records that a message is sent. While the breaker is open, this message is the probe.
-    pub fn sent(&mut self) {
+    pub(super) fn sent(&mut self) {
         self.breaker.begin();
     }
 
     /// Records an answer of the receiver. Returns true if the answer closed the breaker.
-    pub fn accepted(&mut self, now: Duration) -> bool {
+    pub(super) fn accepted(&mut self, now: Duration) -> bool {
         self.held_until = None;
         self.breaker.succeeded(now)
     }
 
     /// Records a failed message. `chance` from 0 to 1 spreads the pauses.
-    pub fn failed(&mut self, now: Duration, chance: f64) {
+    pub(super) fn failed(&mut self, now: Duration, chance: f64) {
         self.breaker.failed(now, chance);
     }
 
     /// Records that the receiver asked to wait, which is no failure.
-    pub fn throttled(&mut self, until: Duration) {
+    pub(super) fn throttled(&mut self, until: Duration) {
         self.breaker.end_probe();
         self.held_until = self.held_until.max(Some(until));
     }
 
     /// Records that the receiver is gone for good.
-    pub fn gone(&mut self) {
+    pub(super) fn gone(&mut self) {
         self.is_gone = true;
     }
 }

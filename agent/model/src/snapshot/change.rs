@@ -106,12 +106,12 @@ mod members {
     use super::Change;
 
     /// Writes the members themselves.
-    pub fn serialize<S: Serializer>(members: &[Arc<Change>], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(members: &[Arc<Change>], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(members.iter().map(Arc::as_ref))
     }
 
     /// Reads the members.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Change>>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Change>>, D::Error> {
         Ok(Vec::<Change>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
     }
 }

@@ -74,12 +74,12 @@ mod shared {
     use super::Reading;
 
     /// Writes the reading itself.
-    pub fn serialize<S: Serializer>(reading: &Option<Arc<Reading>>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(reading: &Option<Arc<Reading>>, serializer: S) -> Result<S::Ok, S::Error> {
         reading.as_deref().serialize(serializer)
     }
 
     /// Reads the reading.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Reading>>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Reading>>, D::Error> {
         Ok(Option::<Reading>::deserialize(deserializer)?.map(Arc::new))
     }
 }

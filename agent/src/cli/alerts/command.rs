@@ -21,7 +21,7 @@ use crate::store::StoreReader;
 const HISTORY_MAX: u32 = 200;
 
 #[derive(Debug, Subcommand)]
-pub enum AlertsCommand {
+pub(crate) enum AlertsCommand {
     /// List open alerts, the gravest first
     List {
         #[arg(long)]
@@ -74,7 +74,7 @@ pub enum AlertsCommand {
     },
 }
 
-pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
     match command {
         AlertsCommand::List { json, reach } => {
             let alerts = open_alerts(&reach.client()?).await?;

@@ -8,7 +8,7 @@ use crate::api::decision::AlertExplanation;
 use crate::cli::outbox;
 use crate::cli::terminal::{shown, shown_number};
 
-pub fn text(answer: &AlertExplanation) -> String {
+pub(super) fn text(answer: &AlertExplanation) -> String {
     let mut out = String::new();
     let AlertExplanation { alert, decision, history, notifications } = answer;
     let _ = writeln!(out, "{}", line::alert(alert));

@@ -10,7 +10,7 @@ use crate::api::decision::{HistoryItem, ReceiverDecision, RouteDecision, Silence
 use crate::cli::terminal::{shown, shown_list};
 
 /// An alert in a list.
-pub fn alert(alert: &AlertItem) -> String {
+pub(super) fn alert(alert: &AlertItem) -> String {
     let is_over = matches!(alert.state, AlertState::Resolved | AlertState::Inactive);
     let notes = [
         (alert.frozen.is_some() && !is_over, "not judged"),
@@ -30,7 +30,7 @@ fn about(alert: &AlertItem) -> String {
     format!("{plugin}/{rule} of {kind} {id}")
 }
 
-pub fn route(route: &RouteDecision) -> String {
+pub(super) fn route(route: &RouteDecision) -> String {
     let taken = match route.taken {
         true => "taken".to_owned(),
         false => format!("not taken: {}", shown(route.why.as_deref().unwrap_or_default())),
@@ -39,7 +39,7 @@ pub fn route(route: &RouteDecision) -> String {
 }
 
 /// The line of a receiver. `is_reminded` is false for an acknowledged alert, of which no receiver is reminded.
-pub fn receiver(receiver: &ReceiverDecision, is_reminded: bool) -> String {
+pub(super) fn receiver(receiver: &ReceiverDecision, is_reminded: bool) -> String {
     let mut line = format!("{}: ", shown(&receiver.receiver));
     let _ = match &receiver.told {
         None => write!(line, "not notified yet"),
@@ -58,13 +58,13 @@ pub fn receiver(receiver: &ReceiverDecision, is_reminded: bool) -> String {
     line
 }
 
-pub fn silence(silence: &SilenceDecision) -> String {
+pub(super) fn silence(silence: &SilenceDecision) -> String {
     let [id, ends_at, author, comment] = [&silence.id, &silence.ends_at.0, &silence.author, &silence.comment].map(|text| shown(text));
     format!("{id}: {}, until {ends_at}, by {author}: {comment}", silence.state.as_str())
 }
 
 /// An entry of the history. The number after `#` is the incident; all alerts of an agent are numbered together.
-pub fn history(entry: &HistoryItem) -> String {
+pub(super) fn history(entry: &HistoryItem) -> String {
     match entry {
         HistoryItem::Withheld(withheld) => {
             let how = if withheld.for_good { "never notified" } else { "not notified for now" };

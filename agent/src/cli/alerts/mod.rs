@@ -6,4 +6,4 @@ mod line;
 mod show;
 mod verdict;
 
-pub use self::command::{AlertsCommand, run};
+pub(super) use self::command::{AlertsCommand, run};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::api::alert::AlertItem;
 use crate::cli::terminal::{shown, shown_list, shown_number};
 
-pub fn text(alert: &AlertItem) -> String {
+pub(super) fn text(alert: &AlertItem) -> String {
     let mut out = format!("{}\n\n", shown(&alert.title));
     for (name, fact) in facts(alert) {
         let _ = writeln!(out, "{name:13} {fact}");
@@ -71,13 +71,13 @@ fn value(alert: &AlertItem) -> Option<String> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use expect_test::expect;
     use serde_json::json;
 
     use super::*;
 
-    pub fn alert() -> AlertItem {
+    pub(crate) fn alert() -> AlertItem {
         serde_json::from_value(json!({
             "fingerprint": "3f2a000000000001", "incident": 7, "rule": "idle-in-transaction", "plugin": "postgres-essentials",
             "subject": { "kind": "postgres", "id": "db1:5432" }, "labels": { "database": "app", "datname": "a\u{1b}[2Jb" },

@@ -9,7 +9,7 @@ use crate::api::decision::{AlertExplanation, HistoryItem, ReceiverDecision};
 use crate::api::outbox::NotificationItem;
 use crate::cli::terminal::shown;
 
-pub fn verdict(answer: &AlertExplanation) -> String {
+pub(super) fn verdict(answer: &AlertExplanation) -> String {
     let (alert, decision) = (&answer.alert, &answer.decision);
     // Notifications about an earlier incident do not count: they do not report that the alert is wrong again.
     let notifications: Vec<&NotificationItem> = answer.notifications.iter().filter(|row| row.incident == alert.incident).collect();

@@ -17,7 +17,7 @@ use crate::config::database::is_named;
 use crate::lifecycle::Lifecycle;
 
 #[derive(Debug, Args)]
-pub struct DoctorArguments {
+pub(crate) struct DoctorArguments {
     /// Only the server with this id (host:port)
     #[arg(long)]
     server: Option<String>,
@@ -38,7 +38,7 @@ impl DoctorArguments {
     }
 }
 
-pub async fn run(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(arguments: DoctorArguments) -> anyhow::Result<ExitCode> {
     let config = config::load(&config::find(arguments.config.as_deref())?)?;
     let lifecycle = Lifecycle::default();
     let all = Servers::of(&config, &lifecycle);

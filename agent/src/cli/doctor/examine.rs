@@ -13,7 +13,7 @@ use crate::collect::redis::RedisSource;
 use crate::collect::single_run::{Outcome, Outcomes, run_once};
 use crate::collect::{CollectError, ConnectFailure, Source};
 
-pub async fn postgres(source: PostgresSource, clock: Clock) -> ServerReport {
+pub(super) async fn postgres(source: PostgresSource, clock: Clock) -> ServerReport {
     let mut report = ServerReport::new(SubjectKind::Postgres, source.id(), source.database.clone());
     if let Err(failure) = examine_postgres(&source, clock, &mut report).await {
         report.refused = Some(Refused { reason: failure.reason, why: failure.text });
@@ -174,7 +174,7 @@ fn failed(part: PartId, datname: Option<&str>, err: &CollectError) -> PartReport
     PartReport::new(part, datname, (State::Failed, Some(err.reason())), vec![err.text()], Lack::default())
 }
 
-pub async fn redis(source: RedisSource, clock: Clock) -> ServerReport {
+pub(super) async fn redis(source: RedisSource, clock: Clock) -> ServerReport {
     let mut report = ServerReport::new(SubjectKind::Redis, source.id(), source.database.clone());
     let outcomes = match source.connect().await {
         Ok(session) => run_once(&source, session, clock).await.map(|(_, outcomes)| outcomes),

@@ -7,4 +7,4 @@ mod examine;
 mod print;
 mod report;
 
-pub use self::command::{DoctorArguments, run};
+pub(super) use self::command::{DoctorArguments, run};

@@ -9,7 +9,7 @@ const COLUMNS: usize = 80;
 /// Columns for the state: the longest state and a gap.
 const STATE: usize = 13;
 
-pub fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report) -> String {
     let mut out = String::new();
     for server in &report.servers {
         server_text(&mut out, server);

@@ -6,7 +6,7 @@ use pharos_model::subject::SubjectKind;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// Whether nothing is missing anywhere.
     pub ok: bool,
     pub servers: Vec<ServerReport>,
@@ -14,7 +14,7 @@ pub struct Report {
 
 /// One server.
 #[derive(Debug, Serialize)]
-pub struct ServerReport {
+pub(super) struct ServerReport {
     /// `postgres` or `redis`
     pub kind: SubjectKind,
     pub id: String,
@@ -40,7 +40,7 @@ pub struct ServerReport {
 
 impl ServerReport {
     /// A report about a server that was not examined yet.
-    pub fn new(kind: SubjectKind, id: String, database: String) -> Self {
+    pub(super) fn new(kind: SubjectKind, id: String, database: String) -> Self {
         Self {
             kind,
             id,
@@ -60,14 +60,14 @@ impl ServerReport {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Refused {
+pub(super) struct Refused {
     pub reason: FailureReason,
     pub why: String,
 }
 
 /// One part of a server's facts. A part that is read in every datname has a report for each.
 #[derive(Debug, Serialize)]
-pub struct PartReport {
+pub(super) struct PartReport {
     pub part: PartId,
     pub datname: Option<String>,
     pub state: State,
@@ -83,7 +83,7 @@ pub struct PartReport {
 
 /// Everything that is missing for one part.
 #[derive(Debug, Default)]
-pub struct Lack {
+pub(super) struct Lack {
     /// What is missing, as sentences.
     why: Vec<String>,
     /// Whether the role lacks a right that the part needs.
@@ -91,7 +91,7 @@ pub struct Lack {
 }
 
 impl Lack {
-    pub fn of(part: PartId, needs: &[Need]) -> Self {
+    pub(super) fn of(part: PartId, needs: &[Need]) -> Self {
         let rights: Vec<Need> = needs.iter().copied().filter(|need| need.is_right()).collect();
         let why = without(part, needs).map(|what| format!("without {what}")).collect();
         Self { why, is_of_role: without(part, &rights).next().is_some() }
@@ -100,7 +100,13 @@ impl Lack {
 
 impl PartReport {
     /// Builds the report of a part. `reason` is that of a failure, `lack` is what is missing for the part.
-    pub fn new(part: PartId, datname: Option<&str>, (state, reason): (State, Option<FailureReason>), why: Vec<String>, lack: Lack) -> Self {
+    pub(super) fn new(
+        part: PartId,
+        datname: Option<&str>,
+        (state, reason): (State, Option<FailureReason>),
+        why: Vec<String>,
+        lack: Lack,
+    ) -> Self {
         let Lack { why: missing, is_of_role } = lack;
         let lacks_right = is_of_role && (state != State::Failed || reason.is_none());
         let reason = if lacks_right { Some(FailureReason::Privilege) } else { reason };
@@ -117,13 +123,13 @@ impl PartReport {
     }
 
     /// The state as people read it.
-    pub fn word(&self) -> &'static str {
+    pub(super) fn word(&self) -> &'static str {
         let lacks_right = self.reason == Some(FailureReason::Privilege);
         if self.state == State::Unsupported && lacks_right { "no right" } else { self.state.word() }
     }
 
     /// Counts a part as missing if it has a cure, even if the role lacks no right.
-    pub fn curable(mut self, has_cure: bool) -> Self {
+    pub(super) fn curable(mut self, has_cure: bool) -> Self {
         self.is_missing |= has_cure;
         self
     }
@@ -131,7 +137,7 @@ impl PartReport {
 
 impl ServerReport {
     /// Sets `ok` once everything was examined.
-    pub fn conclude(mut self) -> Self {
+    pub(super) fn conclude(mut self) -> Self {
         self.ok = self.refused.is_none() && self.script.is_none() && !self.parts.iter().any(|part| part.is_missing);
         self
     }
@@ -139,7 +145,7 @@ impl ServerReport {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(super) enum State {
     Ok,
     /// The part was read, but it lacks some facts.
     Reduced,

@@ -10,7 +10,7 @@ use crate::config::problem::{Problem, position};
 use crate::config::shape::Places;
 
 /// Collects the mistakes in one file.
-pub struct Check<'a> {
+pub(super) struct Check<'a> {
     pub(super) text: &'a str,
     pub(super) places: Places,
     pub(super) problems: Vec<Problem>,
@@ -19,12 +19,12 @@ pub struct Check<'a> {
 
 impl Check<'_> {
     /// Records a mistake in the value at this path.
-    pub fn report(&mut self, path: &str, message: impl std::fmt::Display) {
+    pub(super) fn report(&mut self, path: &str, message: impl std::fmt::Display) {
         self.problems.push(Problem { place: self.places.find(path), message: format!("`{path}`: {message}") });
     }
 
     /// The line of the value at this path.
-    pub fn line(&self, path: &str) -> usize {
+    pub(super) fn line(&self, path: &str) -> usize {
         position(self.text, self.place(path).start).0
     }
 
@@ -33,7 +33,7 @@ impl Check<'_> {
     }
 
     /// The tick at this time. Reports a time between two ticks, since no snapshot is judged there.
-    pub fn tick(&mut self, path: &str, at: Duration, interval: Duration) -> u32 {
+    pub(super) fn tick(&mut self, path: &str, at: Duration, interval: Duration) -> u32 {
         let ticks = at.as_nanos() / interval.as_nanos().max(1);
         let Some(tick) = u32::try_from(ticks).ok().filter(|tick| *tick <= TICKS_MAX) else {
             self.report(path, format_args!("is tick {ticks} of the case, more than {TICKS_MAX}; give a longer interval"));

@@ -14,7 +14,7 @@ use crate::cli::terminal::print_error;
 use crate::cli::workbench::Workbench;
 
 #[derive(Debug, Subcommand)]
-pub enum RulesCommand {
+pub(crate) enum RulesCommand {
     /// Play the cases of these TOML files: facts over time, and the alerts that they should lead to
     Test {
         #[arg(required = true)]
@@ -31,7 +31,7 @@ pub enum RulesCommand {
     },
 }
 
-pub async fn run(command: RulesCommand) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: RulesCommand) -> anyhow::Result<ExitCode> {
     let RulesCommand::Test { files, case, plugins, json } = command;
     let (mut suites, mut refused) = (Vec::new(), Vec::new());
     for file in &files {

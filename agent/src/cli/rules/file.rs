@@ -88,7 +88,7 @@ const CASE: Shape = Shape::Table(&[
     required("expect", Shape::List(&EXPECT)),
 ]);
 
-pub const SHAPE: Shape = Shape::Table(&[
+pub(super) const SHAPE: Shape = Shape::Table(&[
     required("plugin", Shape::Text),
     key("subject", SUBJECT),
     key("interval", Shape::Duration),
@@ -99,7 +99,7 @@ pub const SHAPE: Shape = Shape::Table(&[
 /// The whole file. Its subject, interval and settings apply to every case that does not set its own.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SuiteTable {
+pub(super) struct SuiteTable {
     /// Id of a shipped plugin, or a path that ends in `.wasm`.
     pub plugin: String,
     #[serde(default)]
@@ -113,7 +113,7 @@ pub struct SuiteTable {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SubjectTable {
+pub(super) struct SubjectTable {
     pub kind: Option<SubjectKind>,
     pub id: Option<String>,
     pub version: Option<String>,
@@ -122,7 +122,7 @@ pub struct SubjectTable {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CaseTable {
+pub(super) struct CaseTable {
     pub name: String,
     #[serde(default)]
     pub subject: SubjectTable,
@@ -150,7 +150,7 @@ pub struct CaseTable {
 /// A server of the database that the case is about.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MemberTable {
+pub(super) struct MemberTable {
     pub id: String,
     pub version: Option<String>,
     pub server: Option<String>,
@@ -164,7 +164,7 @@ pub struct MemberTable {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SeriesTable {
+pub(super) struct SeriesTable {
     pub metric: String,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -173,7 +173,7 @@ pub struct SeriesTable {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PartTable {
+pub(super) struct PartTable {
     pub name: String,
     pub states: String,
     pub why: Option<String>,
@@ -182,7 +182,7 @@ pub struct PartTable {
 /// A table of facts, which a plugin reads column by column.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FactsTable {
+pub(super) struct FactsTable {
     pub name: String,
     /// The part that has the table. A case may leave it out, since the catalogue has it.
     pub part: Option<String>,
@@ -197,14 +197,14 @@ pub struct FactsTable {
 
 impl FactsTable {
     /// Whether the table has this column of the catalogue.
-    pub fn has(&self, column: &str) -> bool {
+    pub(super) fn has(&self, column: &str) -> bool {
         self.columns.as_ref().is_none_or(|columns| columns.contains_key(column))
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExpectTable {
+pub(super) struct ExpectTable {
     #[serde(with = "humantime_serde")]
     pub at: Duration,
     pub alerts: Option<Vec<ExpectedAlert>>,
@@ -216,7 +216,7 @@ pub struct ExpectTable {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct TransitionTable {
+pub(super) struct TransitionTable {
     pub rule: String,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

@@ -11,4 +11,4 @@ mod suite;
 mod tables;
 mod timeline;
 
-pub use self::command::{RulesCommand, run};
+pub(super) use self::command::{RulesCommand, run};

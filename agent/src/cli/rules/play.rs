@@ -15,7 +15,7 @@ use crate::plugin::LoadedPlugin;
 
 /// The result of a case.
 #[derive(Default)]
-pub struct Played {
+pub(super) struct Played {
     pub mismatches: Vec<Mismatch>,
     /// Failures of the plugin itself.
     pub failures: Vec<String>,
@@ -24,13 +24,13 @@ pub struct Played {
 }
 
 impl Played {
-    pub fn passed(&self) -> bool {
+    pub(super) fn passed(&self) -> bool {
         self.mismatches.is_empty() && self.failures.is_empty()
     }
 }
 
 /// An expectation that was not met.
-pub struct Mismatch {
+pub(super) struct Mismatch {
     pub at: Duration,
     pub line: usize,
     pub what: &'static str,
@@ -39,7 +39,7 @@ pub struct Mismatch {
     pub skipped: Vec<String>,
 }
 
-pub async fn play(case: &Case, plugin: &LoadedPlugin) -> Played {
+pub(super) async fn play(case: &Case, plugin: &LoadedPlugin) -> Played {
     let mut played = Played::default();
     let (mut deltas, mut alerts) = (Deltas::default(), AlertBook::default());
     let mut transitions = Vec::new();

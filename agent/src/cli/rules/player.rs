@@ -16,14 +16,14 @@ use crate::plugin::ALERT_RULE;
 use crate::plugin::{LoadError, LoadedPlugin, SettingsError, embedded};
 
 /// A case and its result.
-pub struct CaseResult<'a> {
+pub(super) struct CaseResult<'a> {
     pub file: &'a Path,
     pub case: &'a Case,
     pub played: Played,
 }
 
 /// Plays the cases of one file with its plugin, loaded once for each set of settings.
-pub struct Player<'a> {
+pub(super) struct Player<'a> {
     suite: &'a Suite,
     workbench: &'a mut Workbench,
     id: String,
@@ -32,13 +32,13 @@ pub struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    pub fn new(suite: &'a Suite, plugins: Option<&Path>, workbench: &'a mut Workbench) -> anyhow::Result<Self> {
+    pub(super) fn new(suite: &'a Suite, plugins: Option<&Path>, workbench: &'a mut Workbench) -> anyhow::Result<Self> {
         let (id, bytes) = plugin(suite, plugins)?;
         Ok(Self { suite, workbench, id, bytes, loaded: BTreeMap::new() })
     }
 
     /// Plays the case with this index.
-    pub async fn play(&mut self, index: usize) -> anyhow::Result<Played> {
+    pub(super) async fn play(&mut self, index: usize) -> anyhow::Result<Played> {
         let case = &self.suite.cases[index];
         let settings = case.settings.to_string();
         if !self.loaded.contains_key(&settings) {

@@ -10,7 +10,7 @@ use super::player::CaseResult;
 use crate::cli::terminal::{print, print_json};
 
 /// Prints a line for the case, and below it everything that is wrong.
-pub fn text(result: &CaseResult<'_>) {
+pub(super) fn text(result: &CaseResult<'_>) {
     let (file, case, played) = (result.file.display(), result.case, &result.played);
     if played.passed() {
         print(format_args!("ok    {file}: {}", case.name));
@@ -34,7 +34,7 @@ pub fn text(result: &CaseResult<'_>) {
     }
 }
 
-pub fn summary(results: &[CaseResult<'_>]) {
+pub(super) fn summary(results: &[CaseResult<'_>]) {
     let failed = results.iter().filter(|result| !result.played.passed()).count();
     let cases = if results.len() == 1 { "case" } else { "cases" };
     print(format_args!("{} {cases}, {} passed, {failed} failed", results.len(), results.len() - failed));
@@ -72,7 +72,7 @@ struct MismatchReport<'a> {
     skipped: &'a [String],
 }
 
-pub fn json(results: &[CaseResult<'_>]) -> anyhow::Result<()> {
+pub(super) fn json(results: &[CaseResult<'_>]) -> anyhow::Result<()> {
     let failed = results.iter().filter(|result| !result.played.passed()).count();
     print_json(&Report { cases: results.iter().map(case).collect(), passed: results.len() - failed, failed })
 }

@@ -17,7 +17,7 @@ use crate::config::shape::{Places, did_you_mean};
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The cases of one file.
-pub struct Suite {
+pub(super) struct Suite {
     pub path: PathBuf,
     /// Id of a plugin, or a path that ends in `.wasm`, as written in the file.
     pub plugin: String,
@@ -27,7 +27,7 @@ pub struct Suite {
 }
 
 /// A case that was checked.
-pub struct Case {
+pub(super) struct Case {
     pub name: String,
     pub line: usize,
     pub timeline: Timeline,
@@ -37,7 +37,7 @@ pub struct Case {
 }
 
 /// Everything that is expected after a tick.
-pub struct Expectation {
+pub(super) struct Expectation {
     pub tick: u32,
     pub line: usize,
     pub alerts: Option<Vec<ExpectedAlert>>,
@@ -49,7 +49,7 @@ pub struct Expectation {
 }
 
 impl Suite {
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
+    pub(super) fn load(path: &Path) -> Result<Self, LoadError> {
         let text = read(path)?;
         let Document { value, places, problems } = document::<SuiteTable>(&text, &SHAPE);
         let mut check = Check { text: &text, places, problems, folder: folder_of(path) };
@@ -65,25 +65,25 @@ impl Suite {
     }
 
     /// Path of the plugin's file, if the suite names a file and not an id.
-    pub fn plugin_file(&self) -> Option<PathBuf> {
+    pub(super) fn plugin_file(&self) -> Option<PathBuf> {
         self.plugin.ends_with(".wasm").then(|| folder_of(&self.path).join(&self.plugin))
     }
 
     /// Makes an error of mistakes that were found after loading, each with the path of its value in the file.
-    pub fn refuse(&self, problems: Vec<(String, String)>) -> LoadError {
+    pub(super) fn refuse(&self, problems: Vec<(String, String)>) -> LoadError {
         let problems = problems.into_iter().map(|(path, message)| Problem { place: self.places.find(&path), message }).collect();
         invalid(&self.path, &self.text, problems)
     }
 
     /// Full path of a setting of a case: in the case itself if the case sets that key, else at the top of the file.
-    pub fn settings_path(&self, case: usize, path: &str) -> String {
+    pub(super) fn settings_path(&self, case: usize, path: &str) -> String {
         let own = format!("case[{case}].settings");
         let first_key: String = path.chars().take(1).chain(path.chars().skip(1).take_while(|char| !matches!(char, '.' | '['))).collect();
         if self.places.has(&format!("{own}{first_key}")) { format!("{own}{path}") } else { format!("settings{path}") }
     }
 
     /// Rules that a case names and the plugin does not have: path in the file, and message.
-    pub fn unknown_rules(&self, case: usize, known: &[&str]) -> Vec<(String, String)> {
+    pub(super) fn unknown_rules(&self, case: usize, known: &[&str]) -> Vec<(String, String)> {
         let mut named = Vec::new();
         for (index, expectation) in self.cases[case].expectations.iter().enumerate() {
             let at = format!("case[{case}].expect[{index}]");

@@ -14,7 +14,7 @@ use super::file::FactsTable;
 use crate::config::shape::did_you_mean;
 
 /// The tables of a case, or of one of its members, over time.
-pub fn tables(check: &mut Check<'_>, path: &str, written: &[FactsTable], kind: &SubjectKind, interval: Duration) -> Vec<TableSteps> {
+pub(super) fn tables(check: &mut Check<'_>, path: &str, written: &[FactsTable], kind: &SubjectKind, interval: Duration) -> Vec<TableSteps> {
     let mut all = Vec::new();
     for (index, table) in written.iter().enumerate() {
         let path = format!("{path}.table[{index}]");

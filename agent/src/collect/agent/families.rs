@@ -11,7 +11,7 @@ use crate::telemetry::logs;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Returns all metrics of the agent itself that `/metrics` shows.
-pub fn families(board: &Board, metrics: &SelfMetrics, now: Duration) -> Vec<Family> {
+pub(crate) fn families(board: &Board, metrics: &SelfMetrics, now: Duration) -> Vec<Family> {
     metrics.set("pharos_log_lines_dropped_total", &[], logs::lines_dropped() as f64);
     let mut families = metrics.families();
     families.extend(ages(board, now));

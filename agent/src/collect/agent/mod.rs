@@ -8,6 +8,6 @@ mod plugin_facts;
 mod tables;
 mod task;
 
-pub use self::families::families;
-pub use self::plugin_facts::{PluginFact, PluginFacts};
-pub use self::task::{AgentTask, subject};
+pub(crate) use self::families::families;
+pub(crate) use self::plugin_facts::{PluginFact, PluginFacts};
+pub(crate) use self::task::{AgentTask, subject};

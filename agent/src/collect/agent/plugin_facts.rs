@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The state of one plugin in the snapshot of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PluginFact {
+pub(crate) struct PluginFact {
     pub id: String,
     pub state: &'static str,
     /// The latest error: its stage and its text.
@@ -16,7 +16,7 @@ pub struct PluginFact {
 }
 
 /// The seam between the snapshot of the agent and the plugin host.
-pub trait PluginFacts: Send + Sync + 'static {
+pub(crate) trait PluginFacts: Send + Sync + 'static {
     fn plugins(&self) -> Vec<PluginFact>;
     /// Time since the plugin clock last ticked.
     fn ticker_age(&self) -> Duration;

@@ -10,7 +10,7 @@ use super::plugin_facts::PluginFact;
 use crate::board::{Board, PartHealth, PartStatus, Picture, ReceiverStatus};
 
 /// Makes the table of the agent's parts, as `/api/services/status` shows them.
-pub fn parts(parts: &[PartStatus]) -> Table {
+pub(super) fn parts(parts: &[PartStatus]) -> Table {
     let names: Vec<String> = parts.iter().map(|status| status.part.to_string()).collect();
     Table::new(
         "parts",
@@ -24,7 +24,7 @@ pub fn parts(parts: &[PartStatus]) -> Table {
 }
 
 /// Makes the table of receivers: the breaker, how many messages wait and were given up, and why the last attempt failed.
-pub fn receivers(board: &Board) -> Table {
+pub(super) fn receivers(board: &Board) -> Table {
     let (receivers, parts) = (board.receivers(), board.parts());
     let why = |receiver: &str| {
         let status = parts.iter().find(|status| matches!(&status.part, AgentPart::Receiver(name) if name == receiver))?;
@@ -44,7 +44,7 @@ pub fn receivers(board: &Board) -> Table {
 }
 
 /// Makes the table of plugins, each with its latest error.
-pub fn plugins(plugins: &[PluginFact]) -> Table {
+pub(super) fn plugins(plugins: &[PluginFact]) -> Table {
     Table::new(
         "plugins",
         vec![
@@ -59,7 +59,7 @@ pub fn plugins(plugins: &[PluginFact]) -> Table {
 }
 
 /// Lists stores that were damaged at some start. A store is listed until its files are removed.
-pub fn damaged_stores(paths: &[PathBuf]) -> Table {
+pub(super) fn damaged_stores(paths: &[PathBuf]) -> Table {
     let texts: Vec<(String, String)> = paths
         .iter()
         .map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path.display().to_string()))
@@ -102,7 +102,7 @@ fn primary_of<'a>(picture: &'a Picture, server: &Snapshot) -> Option<(&'a Subjec
 
 /// Lists collectors whose last run failed, with the reason, and whether their server was reached: only then the collector is at fault.
 /// Facts that a server does not offer are no failure. Facts that the role of the agent may not read are one.
-pub fn failing_collectors(board: &Board) -> Table {
+pub(super) fn failing_collectors(board: &Board) -> Table {
     let picture = board.picture();
     let is_withheld = |part: &Part| part.reason == Some(FailureReason::Privilege);
     let lacks = |server: &Snapshot, part: &str| server.parts.get(part).is_some_and(is_withheld);
@@ -142,7 +142,7 @@ const HIDDEN_MAX: usize = 500;
 
 /// Lists facts of reached PostgreSQL servers that were read only in part, because the role lacks a right. A standby has the rights of its
 /// primary, so its rows are left out while the primary can be reached.
-pub fn hidden_facts(board: &Board) -> Table {
+pub(super) fn hidden_facts(board: &Board) -> Table {
     let picture = board.picture();
     let mut rows: Vec<(&str, &Table, usize)> = Vec::new();
     for (server, change) in picture.servers() {

@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const FILE_CHECK_MAX: Duration = Duration::from_secs(1);
 
 /// The task that turns ticks into snapshots of the agent.
-pub struct AgentTask {
+pub(crate) struct AgentTask {
     pub name: String,
     pub interval: Duration,
     pub data_dir: PathBuf,
@@ -40,7 +40,7 @@ pub struct AgentTask {
 }
 
 /// Returns the subject of the agent with this name.
-pub fn subject(name: &str) -> Subject {
+pub(crate) fn subject(name: &str) -> Subject {
     Subject {
         kind: SubjectKind::Agent,
         id: name.to_owned(),
@@ -51,7 +51,7 @@ pub fn subject(name: &str) -> Subject {
 
 impl AgentTask {
     /// Makes snapshots until `stop` is cancelled.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut before = self.clock.now();

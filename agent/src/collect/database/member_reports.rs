@@ -7,19 +7,19 @@ use pharos_model::postgres::topology::{Identity, Report};
 use pharos_model::snapshot::{PartId, Reading, Snapshot};
 
 /// Whether the state of the server is unknown.
-pub fn is_unknown(snapshot: &Snapshot) -> bool {
+pub(super) fn is_unknown(snapshot: &Snapshot) -> bool {
     snapshot.part(PartId::Up).is_some_and(|part| part.reading.is_none())
 }
 
 /// Reads the state of a member from its latest snapshot. Parts that are stale at `now` are left out.
-pub fn report(snapshot: &Snapshot, now: Duration) -> Report {
+pub(super) fn report(snapshot: &Snapshot, now: Duration) -> Report {
     let up = snapshot.scalar("pharos_postgres_up") == Some(1.0);
     let reading = snapshot.part(PartId::Server).and_then(|part| part.reading.as_deref()).filter(|reading| reading.fresh_until >= now);
     Report { member: snapshot.subject.id.clone(), up, identity: reading.and_then(identity), is_asked: true }
 }
 
 /// Repeats the last report of a member that could not be asked, if there is one.
-pub fn report_before(reports: &[Report], member: &str) -> Option<Report> {
+pub(super) fn report_before(reports: &[Report], member: &str) -> Option<Report> {
     let before = reports.iter().find(|report| report.member == member)?;
     Some(Report { is_asked: false, ..before.clone() })
 }

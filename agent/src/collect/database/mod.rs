@@ -7,4 +7,4 @@ mod member_reports;
 mod parts;
 mod task;
 
-pub use self::task::{DatabaseMembers, DatabasesTask};
+pub(crate) use self::task::{DatabaseMembers, DatabasesTask};

@@ -11,7 +11,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Part, Reading, Sna
 use pharos_model::unjudged::{self, Unjudged};
 
 /// Makes the part with the topology of a database: its members, their roles and lags.
-pub fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part {
+pub(super) fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part {
     let count = |count: usize| count as f64;
     let is_split = f64::from(u8::from(!picture.split_brain.is_empty()));
     let mut families = vec![
@@ -79,7 +79,7 @@ fn members(picture: &Picture) -> Table {
 }
 
 /// Lists indexes that no member uses, as far as the indexes of the members are known.
-pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) -> Part {
+pub(super) fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) -> Part {
     let asked: Vec<MemberIndexes<'_>> = members.iter().map(|member| member_indexes(&member.snapshot, at)).collect();
     if asked.iter().all(|member| member.indexes.is_none()) {
         return Part::failed("no server has reported its indexes yet");

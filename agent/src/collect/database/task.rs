@@ -24,13 +24,13 @@ use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// The name of a `[[database]]` and its servers.
-pub struct DatabaseMembers {
+pub(crate) struct DatabaseMembers {
     pub name: String,
     pub members: Vec<SubjectKey>,
 }
 
 /// The task that makes snapshots of databases.
-pub struct DatabasesTask {
+pub(crate) struct DatabasesTask {
     pub databases: Vec<DatabaseMembers>,
     pub interval: Duration,
     /// Time after its interval at which a snapshot becomes stale.
@@ -58,7 +58,7 @@ struct WatchedDatabase {
 type MemberState = (bool, Role, Option<i64>, Option<String>);
 
 impl DatabaseMembers {
-    pub fn subject(&self) -> Subject {
+    pub(crate) fn subject(&self) -> Subject {
         Subject {
             kind: SubjectKind::Database,
             id: self.name.clone(),
@@ -70,7 +70,7 @@ impl DatabaseMembers {
 
 impl DatabasesTask {
     /// Makes snapshots until `stop` is cancelled.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let databases = std::mem::take(&mut self.databases);
         let watched =
             |database| WatchedDatabase { database, topology: Topology::default(), reports: Vec::new(), shown: Vec::new(), taken_at: None };

@@ -7,29 +7,29 @@ use pharos_model::snapshot::PartId;
 
 /// A server's connector with the `[collect]` settings, for the main session and for visits of datnames.
 #[derive(Debug, Clone)]
-pub struct ServerAccess {
+pub(crate) struct ServerAccess {
     pub connector: Connector,
     pub collect: CollectConfig,
 }
 
 impl ServerAccess {
     /// Returns access to another datname of the same server.
-    pub fn to(&self, datname: &str) -> Self {
+    pub(crate) fn to(&self, datname: &str) -> Self {
         Self { connector: self.connector.to(datname), collect: self.collect.clone() }
     }
 
     /// The datname that sessions are opened in.
-    pub fn datname(&self) -> &str {
+    pub(crate) fn datname(&self) -> &str {
         &self.connector.endpoint.address.datname
     }
 
     /// The role that sessions log in as.
-    pub fn user(&self) -> &str {
+    pub(crate) fn user(&self) -> &str {
         &self.connector.endpoint.address.user
     }
 
     /// Prepares the session for a run of this collector, within the deadline of the collector.
-    pub async fn begin(&self, session: &mut Session, collector: PartId) -> Result<(), CollectError> {
+    pub(crate) async fn begin(&self, session: &mut Session, collector: PartId) -> Result<(), CollectError> {
         let deadline = self.collect.deadline_of(collector.as_str());
         let begun = session.begin(collector.as_str(), deadline, self.collect.statement_timeout_within(deadline)).await;
         begun.map_err(|source| CollectError::Query { collector, source })

@@ -22,7 +22,7 @@ const COLUMNS: [(&str, &str); 7] = [
     ("pharos_postgres_vacuum_multixact_failsafe_age_transactions", "multixact_failsafe_age"),
 ];
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+pub(super) fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()
 }
 

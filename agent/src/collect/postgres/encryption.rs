@@ -13,7 +13,7 @@ use crate::postgres::monitor::{Row, Session};
 
 const PART: PartId = PartId::Encryption;
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+pub(super) fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()
 }
 

@@ -15,7 +15,7 @@ const PART: PartId = PartId::Horizon;
 
 const HOLDERS: [&str; 5] = ["backend", "slot", "slot_catalog", "prepared", "standby"];
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+pub(super) fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()
 }
 

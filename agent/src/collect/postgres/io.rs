@@ -42,13 +42,13 @@ const SLRU_COLUMNS: [(&str, &str); 5] = [
 ];
 
 /// Reads pg_stat_io and pg_stat_slru.
-pub struct Io {
+pub(super) struct Io {
     interval: Duration,
     resets: Resets,
 }
 
 impl Io {
-    pub fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { interval, resets: Resets::default() }
     }
 

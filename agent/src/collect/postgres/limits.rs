@@ -11,7 +11,7 @@ use crate::postgres::monitor::Session;
 
 const PART: PartId = PartId::Limits;
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+pub(super) fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()
 }
 

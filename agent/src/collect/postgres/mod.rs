@@ -9,7 +9,7 @@ mod horizon;
 mod io;
 mod limits;
 mod locks;
-pub mod privileges;
+pub(crate) mod privileges;
 mod progress;
 mod replication;
 mod rights;
@@ -23,5 +23,5 @@ mod subscriptions;
 mod visit;
 mod wal;
 
-pub use self::access::ServerAccess;
-pub use self::source::PostgresSource;
+pub(crate) use self::access::ServerAccess;
+pub(crate) use self::source::PostgresSource;

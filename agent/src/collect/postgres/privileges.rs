@@ -9,10 +9,10 @@ use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::Session;
 
 /// The part name in the comment of these statements.
-pub const PART: PartId = PartId::Privileges;
+pub(crate) const PART: PartId = PartId::Privileges;
 
 /// Reads which privileges and settings are missing on the whole server.
-pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
+pub(crate) async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
     let rows = query(session, PART, include_str!("sql/privileges.sql")).await?;
     let row = rows.first().ok_or_else(|| CollectError::Unsupported(Missing::new("the server returns no role for its own session")))?;
     let row = Fields::new(PART, row);
@@ -59,7 +59,7 @@ async fn datnames(session: &Session) -> Result<Vec<KnownDatname>, CollectError> 
 }
 
 /// Reads which privileges are missing in the datname of this session.
-pub async fn of_datname(session: &Session) -> Result<DatnameLacks, CollectError> {
+pub(crate) async fn of_datname(session: &Session) -> Result<DatnameLacks, CollectError> {
     let failed = |source| CollectError::Query { collector: PART, source };
     let columns: &[&str] = &STATISTIC_COLUMNS;
     let rows = session.query(include_str!("sql/privileges_datname.sql"), &[(&columns, Type::TEXT_ARRAY)]).await.map_err(failed)?;

@@ -13,7 +13,7 @@ const PART: PartId = PartId::Progress;
 
 const PROGRESS: Versioned = Versioned::new(&[(14, include_str!("sql/progress.sql")), (17, include_str!("sql/progress.17.sql"))]);
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+pub(super) fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()
 }
 

@@ -14,7 +14,7 @@ use crate::postgres::monitor::{Row, Session};
 
 /// The right that a statement's rows depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
+pub(super) enum Right {
     /// The right to see sessions and statements of other roles.
     Stats,
     /// The right to see settings that only superusers see otherwise.
@@ -66,12 +66,12 @@ impl Right {
 }
 
 /// Runs a query of a collector whose rows depend on a right.
-pub async fn query(session: &Session, collector: PartId, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
+pub(super) async fn query(session: &Session, collector: PartId, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
     query_with(session, collector, right, sql, &[]).await
 }
 
 /// Runs a query whose rows depend on a right, with parameters, each with its type.
-pub async fn query_with(
+pub(super) async fn query_with(
     session: &Session,
     collector: PartId,
     right: Right,
@@ -83,7 +83,7 @@ pub async fn query_with(
 }
 
 /// Runs a query whose rows depend on a right, with a prepared plan in each session, since it runs often.
-pub async fn query_planned(session: &Session, collector: PartId, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
+pub(super) async fn query_planned(session: &Session, collector: PartId, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
     let rows = row::query_planned(session, collector, &right.wrap(sql)).await?;
     right.checked(session, collector, rows).await
 }

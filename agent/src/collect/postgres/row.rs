@@ -9,71 +9,71 @@ use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::{QueryError, Row, Session, Value};
 
 /// A row of one collector's query.
-pub struct Fields<'a> {
+pub(super) struct Fields<'a> {
     collector: PartId,
     row: &'a Row,
 }
 
 impl<'a> Fields<'a> {
-    pub fn new(collector: PartId, row: &'a Row) -> Self {
+    pub(super) fn new(collector: PartId, row: &'a Row) -> Self {
         Self { collector, row }
     }
 
     /// Reads a column. A column of another type is an error that names it.
-    pub fn field<T: Value<'a>>(&self, column: &str) -> Result<T, CollectError> {
+    pub(super) fn field<T: Value<'a>>(&self, column: &str) -> Result<T, CollectError> {
         self.row.get(column).map_err(|source| CollectError::Row { collector: self.collector, source })
     }
 
     /// Reads a text. Null becomes an empty text.
-    pub fn text(&self, column: &str) -> Result<&'a str, CollectError> {
+    pub(super) fn text(&self, column: &str) -> Result<&'a str, CollectError> {
         Ok(self.field::<Option<&str>>(column)?.unwrap_or_default())
     }
 
     /// Whether the text in this column was escaped. SQL with an escaped name would not find the object.
-    pub fn is_escaped(&self, column: &str) -> bool {
+    pub(super) fn is_escaped(&self, column: &str) -> bool {
         self.row.is_escaped(column)
     }
 
     /// Reads a number as the value of a metric. Null, infinity and NaN have no value.
-    pub fn number(&self, column: &str) -> Result<Option<f64>, CollectError> {
+    pub(super) fn number(&self, column: &str) -> Result<Option<f64>, CollectError> {
         Ok(self.field::<Option<f64>>(column)?.filter(|value| value.is_finite()))
     }
 
     /// Makes metrics without labels, each from its column. A column that is null has no series.
-    pub fn scalars(&self, columns: &[(&str, &str)]) -> Result<Vec<Family>, CollectError> {
+    pub(super) fn scalars(&self, columns: &[(&str, &str)]) -> Result<Vec<Family>, CollectError> {
         let scalar = |(metric, column): &(&str, &str)| Ok(self.number(column)?.map(|value| Family::scalar(metric, value)));
         columns.iter().map(scalar).filter_map(Result::transpose).collect()
     }
 }
 
 /// The rows of one collector's query as the columns of a table.
-pub struct Columns<'a> {
+pub(super) struct Columns<'a> {
     collector: PartId,
     rows: Vec<&'a Row>,
 }
 
 impl<'a> Columns<'a> {
-    pub fn new(collector: PartId, rows: impl IntoIterator<Item = &'a Row>) -> Self {
+    pub(super) fn new(collector: PartId, rows: impl IntoIterator<Item = &'a Row>) -> Self {
         Self { collector, rows: rows.into_iter().collect() }
     }
 
-    pub fn text(&self, column: &str) -> Result<Column, CollectError> {
+    pub(super) fn text(&self, column: &str) -> Result<Column, CollectError> {
         Ok(Column::text(column, self.texts(column)?))
     }
 
-    pub fn texts(&self, column: &str) -> Result<Vec<Option<&'a str>>, CollectError> {
+    pub(super) fn texts(&self, column: &str) -> Result<Vec<Option<&'a str>>, CollectError> {
         self.fields(column)
     }
 
-    pub fn integer(&self, column: &str) -> Result<Column, CollectError> {
+    pub(super) fn integer(&self, column: &str) -> Result<Column, CollectError> {
         Ok(Column::integer(column, self.fields::<Option<i64>>(column)?))
     }
 
-    pub fn float(&self, column: &str, unit: &str) -> Result<Column, CollectError> {
+    pub(super) fn float(&self, column: &str, unit: &str) -> Result<Column, CollectError> {
         Ok(Column::float(column, unit, self.numbers(column)?))
     }
 
-    pub fn numbers(&self, column: &str) -> Result<Vec<Option<f64>>, CollectError> {
+    pub(super) fn numbers(&self, column: &str) -> Result<Vec<Option<f64>>, CollectError> {
         self.rows.iter().map(|row| Fields::new(self.collector, row).number(column)).collect()
     }
 
@@ -83,17 +83,17 @@ impl<'a> Columns<'a> {
 }
 
 /// Returns the label for the rest of named objects: `other`, or `(other)` if an object is named `other`.
-pub fn other<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
+pub(super) fn other<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
     if names.any(|name| name == "other") { "(other)" } else { "other" }
 }
 
 /// Runs a collector's query without parameters.
-pub async fn query(session: &Session, collector: PartId, sql: &str) -> Result<Vec<Row>, CollectError> {
+pub(super) async fn query(session: &Session, collector: PartId, sql: &str) -> Result<Vec<Row>, CollectError> {
     query_with(session, collector, sql, &[]).await
 }
 
 /// Runs a collector's query with parameters, each with its type.
-pub async fn query_with(
+pub(super) async fn query_with(
     session: &Session,
     collector: PartId,
     sql: &str,
@@ -103,7 +103,7 @@ pub async fn query_with(
 }
 
 /// Runs a collector's query with a prepared plan in each session, since it runs often.
-pub async fn query_planned(session: &Session, collector: PartId, sql: &str) -> Result<Vec<Row>, CollectError> {
+pub(super) async fn query_planned(session: &Session, collector: PartId, sql: &str) -> Result<Vec<Row>, CollectError> {
     session.query_planned(sql).await.map_err(|source| failure(session, collector, source))
 }
 

@@ -17,13 +17,13 @@ use crate::postgres::monitor::Session;
 const PART: PartId = PartId::Server;
 
 /// Reads version, role, timeline, identity and restarts of the server.
-pub struct Server {
+pub(super) struct Server {
     interval: Duration,
     restarts: Restarts,
 }
 
 impl Server {
-    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+    pub(super) fn new(interval: Duration, notebook: Notebook) -> Self {
         Self { interval, restarts: Restarts::new(PART, notebook) }
     }
 

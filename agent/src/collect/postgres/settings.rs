@@ -94,7 +94,7 @@ const LISTED: [&str; 9] = [
 ];
 
 /// Reads the settings of the server, and records their changes.
-pub struct Settings {
+pub(super) struct Settings {
     interval: Duration,
     history: SettingHistory,
     notebook: Notebook,
@@ -109,7 +109,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+    pub(super) fn new(interval: Duration, notebook: Notebook) -> Self {
         Self {
             interval,
             history: SettingHistory::default(),

@@ -37,7 +37,7 @@ const COLUMNS: [(&str, &str); 3] = [
 ];
 
 /// Reads sizes on disk, as many as one run has time for.
-pub struct Sizes {
+pub(super) struct Sizes {
     interval: Duration,
     /// Time after which a run begins no further size, so that the statement timeout ends before the deadline of the run.
     patience: Duration,
@@ -68,7 +68,7 @@ struct Named {
 }
 
 impl Sizes {
-    pub fn new(interval: Duration, patience: Duration) -> Self {
+    pub(super) fn new(interval: Duration, patience: Duration) -> Self {
         let top = || Top::new(SERIES_MAX, [Fold::Sum]);
         Self { interval, patience, sized: HashMap::new(), runs: 0, datnames: top(), tablespaces: top() }
     }

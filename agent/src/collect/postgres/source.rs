@@ -23,7 +23,7 @@ use crate::config::collect::CollectConfig;
 use crate::postgres::monitor::{ConnectError, Session};
 
 /// A PostgreSQL server of a `[[database]]`.
-pub struct PostgresSource {
+pub(crate) struct PostgresSource {
     /// The name of the `[[database]]`.
     pub database: String,
     pub access: ServerAccess,
@@ -33,7 +33,7 @@ pub struct PostgresSource {
 }
 
 impl PostgresSource {
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.access.connector.endpoint.address.id()
     }
 }

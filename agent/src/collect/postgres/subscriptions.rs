@@ -37,7 +37,7 @@ const METRICS: [&str; 5] = [
 const READ_MAX: i64 = 200;
 
 /// Reads the subscriptions of all datnames.
-pub struct Subscriptions {
+pub(super) struct Subscriptions {
     interval: Duration,
     resets: Resets,
 }
@@ -56,7 +56,7 @@ struct Subscription<'a> {
 }
 
 impl Subscriptions {
-    pub fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { interval, resets: Resets::default() }
     }
 

@@ -47,14 +47,14 @@ const ARCHIVE_COLUMNS: [(&str, &str); 7] = [
 const RESETS: [&str; 4] = ["bgwriter_reset", "checkpointer_reset", "wal_reset", "io_reset"];
 
 /// Reads checkpoints, buffers, WAL and the state of its archive.
-pub struct Wal {
+pub(super) struct Wal {
     interval: Duration,
     resets: Resets,
     archive: Archive,
 }
 
 impl Wal {
-    pub fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { interval, resets: Resets::default(), archive: Archive::default() }
     }
 

@@ -9,34 +9,34 @@ use super::numbers::{range, range_of_pair};
 const WORD_BYTES_MAX: usize = 64;
 
 /// The fields and section headings of an `INFO` text.
-pub struct Fields<'a> {
+pub(super) struct Fields<'a> {
     by_name: HashMap<&'a str, &'a str>,
     sections: Vec<&'a str>,
 }
 
 impl<'a> Fields<'a> {
     /// Reads lines like `name:value`, below headings like `# Memory`.
-    pub fn parse(text: &'a str) -> Self {
+    pub(super) fn parse(text: &'a str) -> Self {
         let sections = text.lines().filter_map(|line| line.strip_prefix('#')).map(str::trim).collect();
         Self { by_name: text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':')).collect(), sections }
     }
 
     /// Whether the text has this section. If it has, fields that are missing in it do not exist on the server.
-    pub fn has_section(&self, name: &str) -> bool {
+    pub(super) fn has_section(&self, name: &str) -> bool {
         self.sections.contains(&name)
     }
 
-    pub fn text(&self, field: &str) -> Option<&'a str> {
+    pub(super) fn text(&self, field: &str) -> Option<&'a str> {
         self.by_name.get(field).copied()
     }
 
     /// Returns a value that is one plain word, so that it can be a label.
-    pub fn word(&self, field: &str) -> Option<&'a str> {
+    pub(super) fn word(&self, field: &str) -> Option<&'a str> {
         self.text(field).filter(|text| !text.is_empty() && text.len() <= WORD_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()))
     }
 
     /// Returns the number of a field, if it is in the range of the field.
-    pub fn number(&self, field: &str) -> Option<f64> {
+    pub(super) fn number(&self, field: &str) -> Option<f64> {
         within(self.text(field)?, &range(field)?)
     }
 
@@ -46,7 +46,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Lists values that are left out, of fields that are read as numbers, sorted by field.
-    pub fn left_out(&self) -> Vec<LeftOut<'a>> {
+    pub(super) fn left_out(&self) -> Vec<LeftOut<'a>> {
         let single = self.by_name.iter().filter(|(field, _)| self.is_left_out(field));
         let mut left_out: Vec<LeftOut<'a>> =
             single.map(|(field, value)| LeftOut { field: (*field).to_owned(), value, is_pair: false }).collect();
@@ -61,7 +61,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the values of fields like `db0` and `db1`, with their numbers.
-    pub fn numbered(&self, prefix: &str) -> Vec<(u32, &'a str)> {
+    pub(super) fn numbered(&self, prefix: &str) -> Vec<(u32, &'a str)> {
         let number = |name: &str| name.strip_prefix(prefix)?.parse::<u32>().ok();
         let mut fields: Vec<_> = self.by_name.iter().filter_map(|(name, value)| Some((number(name)?, *value))).collect();
         fields.sort_unstable();
@@ -71,7 +71,7 @@ impl<'a> Fields<'a> {
 
 /// A value that the agent leaves out, because the field cannot mean it.
 #[derive(Debug, PartialEq, Eq)]
-pub struct LeftOut<'a> {
+pub(super) struct LeftOut<'a> {
     /// The name of the field, such as `used_memory`, or `db0 keys` for one of the pairs of a field.
     pub field: String,
     pub value: &'a str,
@@ -84,12 +84,12 @@ fn pairs(value: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Returns the text of one of the pairs in a value like `keys=3,expires=1`.
-pub fn pair_text<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn pair_text<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     pairs(value).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// Returns the number of one of the pairs in a value like `keys=3,expires=1`, if it is in its range.
-pub fn pair(value: &str, name: &str) -> Option<f64> {
+pub(super) fn pair(value: &str, name: &str) -> Option<f64> {
     within(pair_text(value, name)?, &range_of_pair(name)?)
 }
 

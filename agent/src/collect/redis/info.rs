@@ -48,7 +48,7 @@ const PLAIN: [(&str, &str); 21] = [
 ];
 
 /// Reads `INFO`, and records restarts and lost keys.
-pub struct Info {
+pub(super) struct Info {
     interval: Duration,
     keyspace: Keyspace,
     losses: Losses,
@@ -58,7 +58,7 @@ pub struct Info {
 }
 
 impl Info {
-    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+    pub(super) fn new(interval: Duration, notebook: Notebook) -> Self {
         let (losses, restarts) = (Losses::new(notebook.clone()), Restarts::new(PART, notebook));
         Self { interval, keyspace: Keyspace::default(), losses, restarts, left_out: Vec::new() }
     }

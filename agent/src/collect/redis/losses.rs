@@ -19,7 +19,7 @@ const NOTE_AGE_MAX: Duration = Duration::from_mins(5);
 
 /// The number of keys of a server, across restarts of the server and of the agent.
 #[derive(Default)]
-pub struct Losses {
+pub(super) struct Losses {
     history: KeyHistory,
     notebook: Notebook,
     /// Whether the note of an earlier run of the agent was restored.
@@ -32,7 +32,7 @@ pub struct Losses {
 
 /// The facts about the latest restart.
 #[derive(Debug)]
-pub struct RestartLosses {
+pub(super) struct RestartLosses {
     pub families: Vec<Family>,
     /// Series that are unknown until the note of an earlier run of the agent is restored.
     pub unlisted: Unlisted,
@@ -45,13 +45,13 @@ struct Noted {
 }
 
 impl Losses {
-    pub fn new(notebook: Notebook) -> Self {
+    pub(super) fn new(notebook: Notebook) -> Self {
         Self { notebook, ..Self::default() }
     }
 
     /// Records the keys of a server that has loaded all of its data. While the server loads, the facts stay as they were: an open alert
     /// about a loss neither ends nor begins.
-    pub async fn read(&mut self, info: &Fields<'_>, now: Now) -> RestartLosses {
+    pub(super) async fn read(&mut self, info: &Fields<'_>, now: Now) -> RestartLosses {
         if !self.is_restored
             && let Ok(earlier) = self.notebook.read::<KeyHistory>(PART, "", now).await
         {

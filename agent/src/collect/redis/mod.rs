@@ -7,4 +7,4 @@ mod numbers;
 mod rows;
 mod source;
 
-pub use self::source::RedisSource;
+pub(crate) use self::source::RedisSource;

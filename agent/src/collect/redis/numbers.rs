@@ -2,7 +2,7 @@
 //! sizes. Such numbers are left out, since each would become a rate, a ratio or a line of an alert.
 
 /// Returns the range of a field that is read as a number. A count or a size is never negative.
-pub fn range(field: &str) -> Option<std::ops::RangeInclusive<f64>> {
+pub(super) fn range(field: &str) -> Option<std::ops::RangeInclusive<f64>> {
     let most = match field {
         "used_memory" | "used_memory_rss" | "maxmemory" | "total_system_memory" => BYTES_MAX,
         "connected_clients" | "blocked_clients" | "maxclients" | "connected_slaves" => SOCKETS_MAX,
@@ -28,7 +28,7 @@ pub fn range(field: &str) -> Option<std::ops::RangeInclusive<f64>> {
 }
 
 /// Returns the range of one of the pairs in the value of a field like `db0` or `slave0`.
-pub fn range_of_pair(name: &str) -> Option<std::ops::RangeInclusive<f64>> {
+pub(super) fn range_of_pair(name: &str) -> Option<std::ops::RangeInclusive<f64>> {
     let most = match name {
         "keys" | "expires" => KEYS_MAX,
         "avg_ttl" => SECONDS_MAX * 1e3,

@@ -15,7 +15,7 @@ const REPLICAS_MAX: usize = 200;
 const LEFT_OUT_MAX: usize = 20;
 
 /// Logical databases that once had keys. The server lists only those that have keys now.
-pub struct Keyspace {
+pub(super) struct Keyspace {
     known: BTreeSet<u32>,
     has_others: bool,
 }
@@ -28,7 +28,7 @@ impl Default for Keyspace {
 
 impl Keyspace {
     /// Reads fields like `db0:keys=3,expires=1,avg_ttl=0`. Also returns how many databases are in `other`.
-    pub fn read(&mut self, info: &Fields<'_>) -> (Vec<Family>, u64) {
+    pub(super) fn read(&mut self, info: &Fields<'_>) -> (Vec<Family>, u64) {
         if !info.has_section("Keyspace") {
             return (Vec::new(), 0);
         }
@@ -55,7 +55,7 @@ impl Keyspace {
 
 /// Reads fields like `slave0:ip=127.0.0.1,port=6380,state=online,offset=14,lag=1`. Several replicas with one address count as one, with the
 /// greatest lag. Also returns how many addresses were left out.
-pub fn replicas(info: &Fields<'_>) -> (Vec<Family>, u64) {
+pub(super) fn replicas(info: &Fields<'_>) -> (Vec<Family>, u64) {
     let master = info.number("master_repl_offset");
     let mut behind: BTreeMap<String, f64> = BTreeMap::new();
     for (_, value) in info.numbered("slave") {
@@ -78,7 +78,7 @@ pub fn replicas(info: &Fields<'_>) -> (Vec<Family>, u64) {
 }
 
 /// Makes the table of values that were left out, as the server sent them.
-pub fn left_out_table(left_out: &[LeftOut<'_>]) -> Table {
+pub(super) fn left_out_table(left_out: &[LeftOut<'_>]) -> Table {
     let listed = || left_out.iter().take(LEFT_OUT_MAX);
     let columns = vec![
         Column::text("field", listed().map(|one| Some(one.field.as_str()))),

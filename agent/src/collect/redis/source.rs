@@ -14,7 +14,7 @@ use crate::redis::RedisError;
 use crate::redis::monitor::{Connector, Session};
 
 /// A server of a `[[redis]]`.
-pub struct RedisSource {
+pub(crate) struct RedisSource {
     /// The name of the `[[redis]]`.
     pub database: String,
     pub connector: Connector,
@@ -23,7 +23,7 @@ pub struct RedisSource {
 }
 
 impl RedisSource {
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.connector.endpoint.address.id()
     }
 }

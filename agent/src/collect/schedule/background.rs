@@ -13,7 +13,7 @@ use crate::collect::collect_error::CollectError;
 use crate::collect::collector::Facts;
 
 /// The outcome of one run of a collector that uses the second session.
-pub struct BackgroundRead {
+pub(crate) struct BackgroundRead {
     pub part: PartId,
     pub outcome: Result<Facts, CollectError>,
     /// Time until the part should be read again.
@@ -22,7 +22,7 @@ pub struct BackgroundRead {
 }
 
 /// Collectors that use the second session.
-pub trait Background: Send + 'static {
+pub(crate) trait Background: Send + 'static {
     /// The parts that these collectors fill.
     fn parts(&self) -> Vec<PartId>;
     /// When the next reading is due.
@@ -36,7 +36,7 @@ pub trait Background: Send + 'static {
 }
 
 /// Reads everything that is due now, and returns once it is complete.
-pub async fn read_whole(background: &mut dyn Background) -> Vec<BackgroundRead> {
+pub(crate) async fn read_whole(background: &mut dyn Background) -> Vec<BackgroundRead> {
     let mut reads = Vec::new();
     let began_at = Instant::now();
     while background.is_under_way() || background.due() <= began_at {
@@ -52,7 +52,7 @@ pub async fn read_whole(background: &mut dyn Background) -> Vec<BackgroundRead> 
 }
 
 /// Reads whenever a reading is due, until `stop` is cancelled. `wake` makes every reading due.
-pub async fn drive(
+pub(super) async fn drive(
     mut background: Box<dyn Background>,
     reads: mpsc::Sender<Vec<BackgroundRead>>,
     wake: Arc<Notify>,

@@ -11,7 +11,7 @@ mod source;
 mod spending;
 mod task;
 
-pub use self::background::{Background, BackgroundRead, read_whole};
-pub use self::source::{ConnectFailure, Source};
-pub use self::spending::{Expense, Spending};
-pub use self::task::ServerTask;
+pub(super) use self::background::{Background, BackgroundRead, read_whole};
+pub(crate) use self::source::{ConnectFailure, Source};
+pub(super) use self::spending::{Expense, Spending};
+pub(crate) use self::task::ServerTask;

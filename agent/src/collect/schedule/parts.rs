@@ -14,7 +14,7 @@ use crate::dial::Trouble;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// The latest state of each part, with the metrics about failures.
-pub struct Parts {
+pub(super) struct Parts {
     server: String,
     by_id: BTreeMap<PartId, Part>,
     failing: BTreeSet<PartId>,
@@ -27,7 +27,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    pub fn new(server: &str, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>) -> Self {
+    pub(super) fn new(server: &str, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>) -> Self {
         Self {
             server: server.to_owned(),
             by_id: BTreeMap::new(),
@@ -40,12 +40,12 @@ impl Parts {
     }
 
     /// Copies every part into a snapshot.
-    pub fn all(&self) -> BTreeMap<String, Part> {
+    pub(super) fn all(&self) -> BTreeMap<String, Part> {
         self.by_id.iter().map(|(id, part)| (id.as_str().to_owned(), part.clone())).collect()
     }
 
     /// Records the facts of a run; the next run comes after this interval.
-    pub fn record_facts(&mut self, id: PartId, facts: Facts, interval: Duration) {
+    pub(super) fn record_facts(&mut self, id: PartId, facts: Facts, interval: Duration) {
         let server = &self.server;
         if self.failing.remove(&id) {
             info!(server, collector = id.as_str(), "`{id}` of `{server}` works again");
@@ -57,7 +57,7 @@ impl Parts {
     }
 
     /// Records why a run failed.
-    pub fn record_failure(&mut self, id: PartId, err: &CollectError) {
+    pub(super) fn record_failure(&mut self, id: PartId, err: &CollectError) {
         let server = &self.server;
         if self.failing.insert(id) {
             warn!(server, collector = id.as_str(), reason = err.reason().as_str(), error = err.text(), "skipping `{id}` of `{server}`");
@@ -75,29 +75,29 @@ impl Parts {
     }
 
     /// Counts trouble on the side of the agent, because of which the server was not asked.
-    pub fn count_trouble(&self, trouble: Trouble) {
+    pub(super) fn count_trouble(&self, trouble: Trouble) {
         let part = match trouble {
-            Trouble::OfServer => return,
-            Trouble::OfMachine => "collect",
-            Trouble::OfFiles => "files",
+            Trouble::Server => return,
+            Trouble::Machine => "collect",
+            Trouble::Files => "files",
         };
         self.metrics.add("pharos_own_limit_total", &[part], 1.0);
     }
 
     /// Records that a part was not read, since there is no session.
-    pub fn record_unreachable(&mut self, id: PartId, reason: FailureReason, why: &str) {
+    pub(super) fn record_unreachable(&mut self, id: PartId, reason: FailureReason, why: &str) {
         self.set_failing(id, reason);
         self.set_up(id, 0.0);
         self.insert(id, Part::failed(format!("cannot reach the server: {why}")).for_reason(reason));
     }
 
     /// Records a part that no collector fills as unknown.
-    pub fn record_unknown(&mut self, id: PartId, why: &str) {
+    pub(super) fn record_unknown(&mut self, id: PartId, why: &str) {
         self.insert(id, Part::failed(why));
     }
 
     /// Records the facts of a part without its failure counts, since a part may have no collector.
-    pub fn insert_facts(&mut self, id: PartId, facts: Facts, interval: Duration) {
+    pub(super) fn insert_facts(&mut self, id: PartId, facts: Facts, interval: Duration) {
         let at = self.clock.monotonic();
         let Facts { epoch, mut families, tables, unlisted, urgent: _, folded: _, hidden: _ } = facts;
         self.report_twins(id, &unite_twins(&mut families));
@@ -118,7 +118,7 @@ impl Parts {
         }
     }
 
-    pub fn count_failure(&self, id: PartId, reason: FailureReason) {
+    pub(super) fn count_failure(&self, id: PartId, reason: FailureReason) {
         self.metrics.add("pharos_collect_failures_total", &[&self.server, id.as_str(), reason.as_str()], 1.0);
     }
 

@@ -11,7 +11,7 @@ use crate::collect::collector::Collector;
 const RIGHT_PAUSE: Duration = Duration::from_mins(1);
 
 /// A collector in its server's schedule.
-pub struct Run<S> {
+pub(super) struct Run<S> {
     pub collector: Box<dyn Collector<S>>,
     pub due: Instant,
     /// When the next sample is due, for a collector that takes samples between its runs.
@@ -26,13 +26,13 @@ pub struct Run<S> {
 }
 
 impl<S> Run<S> {
-    pub fn new(collector: Box<dyn Collector<S>>, due: Instant) -> Self {
+    pub(super) fn new(collector: Box<dyn Collector<S>>, due: Instant) -> Self {
         let sample_due = collector.sampling().map(|every| due + every);
         Self { collector, due, sample_due, last: None, is_refused: false, planned_with: Duration::ZERO, spent: Cost::default() }
     }
 
     /// Makes the run due now, unless the last one is less than half an interval ago: in trouble many runs ask for the same collector.
-    pub fn make_due(&mut self, now: Instant) {
+    pub(super) fn make_due(&mut self, now: Instant) {
         let pause = self.collector.interval() / 2;
         if self.last.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
             self.due = self.due.min(now);
@@ -40,20 +40,20 @@ impl<S> Run<S> {
     }
 
     /// Records that the collector ran. `is_refused` means that it lacked a right.
-    pub fn record_run(&mut self, at: Instant, is_refused: bool) {
+    pub(super) fn record_run(&mut self, at: Instant, is_refused: bool) {
         (self.last, self.is_refused) = (Some(at), is_refused);
     }
 
     /// The interval before the budget makes it longer. It is shorter while a right is missing. The budget applies then too, since such a
     /// run may still be expensive.
-    pub fn interval_without_budget(&self) -> Duration {
+    pub(super) fn interval_without_budget(&self) -> Duration {
         let configured = self.collector.interval();
         if self.is_refused { configured.min(RIGHT_PAUSE) } else { configured }
     }
 
     /// Makes the run due earlier if its interval became shorter since it was planned. The due time is never moved into the past, and only
     /// once for each change: otherwise runs without a session would move it back again and again.
-    pub fn apply_shorter_interval(&mut self, interval: Duration, now: Instant) {
+    pub(super) fn apply_shorter_interval(&mut self, interval: Duration, now: Instant) {
         if let Some(gain) = self.planned_with.checked_sub(interval).filter(|gain| !gain.is_zero()) {
             self.planned_with = interval;
             self.due = self.due.checked_sub(gain).unwrap_or(now).max(now);
@@ -61,7 +61,7 @@ impl<S> Run<S> {
     }
 
     /// Moves the due time past now by whole intervals. Returns how many intervals were skipped.
-    pub fn plan(&mut self, interval: Duration, now: Instant) -> u32 {
+    pub(super) fn plan(&mut self, interval: Duration, now: Instant) -> u32 {
         let (due, skipped) = next(self.due, interval, now);
         self.due = due;
         self.planned_with = interval;
@@ -69,7 +69,7 @@ impl<S> Run<S> {
     }
 
     /// Moves the time of the next sample past now, if it is due. Skipped samples are not counted.
-    pub fn plan_sample_if_due(&mut self, every: Duration, tick: Instant, now: Instant) {
+    pub(super) fn plan_sample_if_due(&mut self, every: Duration, tick: Instant, now: Instant) {
         if let Some(due) = self.sample_due.filter(|due| *due <= tick) {
             self.sample_due = Some(next(due, every, now).0);
         }

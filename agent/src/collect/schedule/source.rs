@@ -13,7 +13,7 @@ use crate::collect::collector::{Collector, Facts};
 use crate::dial::Trouble;
 
 /// A server, with everything that the schedule needs of its product.
-pub trait Source: Send + 'static {
+pub(crate) trait Source: Send + 'static {
     type Session: Send;
 
     /// Kind, id and labels of the server. The version is known only after the first session.
@@ -54,7 +54,7 @@ pub trait Source: Send + 'static {
 
 /// Why there is no session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectFailure {
+pub(crate) struct ConnectFailure {
     pub reason: FailureReason,
     pub text: String,
     pub trouble: Trouble,

@@ -17,7 +17,7 @@ const STRETCHED_MAX: Duration = Duration::from_hours(1);
 
 /// The cost of one run of a collector.
 #[derive(Debug, Clone, Copy)]
-pub struct Expense {
+pub(crate) struct Expense {
     pub part: PartId,
     /// Whether the budget hardly slows the collector.
     pub is_essential: bool,
@@ -28,7 +28,7 @@ pub struct Expense {
 
 /// The costs of one server's collectors, which all of them share.
 #[derive(Clone)]
-pub struct Spending {
+pub(crate) struct Spending {
     server: String,
     budget: Arc<Mutex<Budget>>,
     began_at: Instant,
@@ -39,7 +39,7 @@ pub struct Spending {
 
 impl Spending {
     /// Opens the account of a server. `ratio` is the share of one core that monitoring may cost it.
-    pub fn new(server: &str, ratio: f64, metrics: Arc<SelfMetrics>) -> Self {
+    pub(crate) fn new(server: &str, ratio: f64, metrics: Arc<SelfMetrics>) -> Self {
         metrics.set("pharos_collect_budget_ratio", &[server], ratio);
         Self {
             server: server.to_owned(),
@@ -51,7 +51,7 @@ impl Spending {
     }
 
     /// Charges one run of a collector, with all samples since the run before.
-    pub fn charge(&self, expense: Expense) {
+    pub(crate) fn charge(&self, expense: Expense) {
         let Expense { part, is_essential, cost, interval } = expense;
         let collector = part.as_str();
         // The cost of Redis is not measured: its only collector sends one command.
@@ -78,12 +78,12 @@ impl Spending {
     }
 
     /// Returns the interval of a collector, which is longer than the configured one while all collectors together cost too much.
-    pub fn interval(&self, part: PartId, configured: Duration) -> Duration {
+    pub(crate) fn interval(&self, part: PartId, configured: Duration) -> Duration {
         stretched(&self.budget(), part.as_str(), configured)
     }
 
     /// Records the totals that the server itself counted for a collector's statements.
-    pub fn record_server_cost(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
+    pub(crate) fn record_server_cost(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
         self.budget().counted(collector, seconds, self.began_at.elapsed());
         let labels = [self.server.as_str(), collector];
         self.metrics.set("pharos_collect_cost_execution_seconds_total", &labels, seconds);
@@ -130,7 +130,7 @@ impl Spending {
     }
 
     /// Returns the costs of the server for the board.
-    pub fn account(&self) -> CostAccount {
+    pub(crate) fn account(&self) -> CostAccount {
         self.account.clone()
     }
 

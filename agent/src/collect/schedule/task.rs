@@ -33,7 +33,7 @@ const RECORD_PAUSE: Duration = Duration::from_secs(2);
 const QUEUED_READS_MAX: usize = 4;
 
 /// The task of one server.
-pub struct ServerTask<S: Source> {
+pub(crate) struct ServerTask<S: Source> {
     source: S,
     subject: Subject,
     session: Option<S::Session>,
@@ -60,7 +60,7 @@ pub struct ServerTask<S: Source> {
 
 impl<S: Source> ServerTask<S> {
     /// Makes the task of a server. A reading becomes stale `grace` after its interval.
-    pub fn new(source: S, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>, snapshots: mpsc::Sender<Snapshot>) -> Self {
+    pub(crate) fn new(source: S, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>, snapshots: mpsc::Sender<Snapshot>) -> Self {
         let subject = source.subject();
         // The counter starts at 0, so that the first dropped snapshot shows as an increase.
         metrics.add("pharos_collect_skipped_total", &[&subject.id, "snapshot"], 0.0);
@@ -90,12 +90,12 @@ impl<S: Source> ServerTask<S> {
     }
 
     /// Returns the costs of the server for the board.
-    pub fn account(&self) -> CostAccount {
+    pub(crate) fn account(&self) -> CostAccount {
         self.spending.account()
     }
 
     /// Collects until `stop` is cancelled. A collection that has begun is finished.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let (reads, mut read) = mpsc::channel(QUEUED_READS_MAX);
         // The set aborts its task if this one ends in any other way.
         let mut tasks = JoinSet::new();
@@ -131,7 +131,7 @@ impl<S: Source> ServerTask<S> {
     }
 
     /// Runs every collector twice, [`RECORD_PAUSE`] apart, for a recorded snapshot with rates.
-    pub async fn record(mut self) -> Change {
+    pub(crate) async fn record(mut self) -> Change {
         let mut deltas = Deltas::default();
         deltas.push(self.collect_once().await);
         sleep(RECORD_PAUSE).await;
@@ -139,7 +139,7 @@ impl<S: Source> ServerTask<S> {
     }
 
     /// Runs every collector now, also those of the second session.
-    pub async fn collect_once(&mut self) -> Snapshot {
+    pub(crate) async fn collect_once(&mut self) -> Snapshot {
         let now = Instant::now();
         self.runs.iter_mut().for_each(|run| run.due = now);
         self.tick().await;

@@ -46,7 +46,7 @@ const LAST_HEAD_MAX: Duration = Duration::from_millis(200);
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections and answers on them until `stop`. Answers in progress are finished.
-pub async fn serve(listener: TcpListener, router: Router, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
     let mut crowd = Crowd::new(metrics);
     let mut conversations = JoinSet::new();
     loop {

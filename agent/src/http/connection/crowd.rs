@@ -25,7 +25,7 @@ const CONNECTIONS_MAX: usize = 64;
 const SAFE_SHARE: usize = 8;
 
 /// All open connections, the oldest first.
-pub struct Crowd {
+pub(super) struct Crowd {
     next: u64,
     places: BTreeMap<u64, Arc<Place>>,
     max: usize,
@@ -37,7 +37,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    pub fn new(metrics: Arc<SelfMetrics>) -> Self {
+    pub(super) fn new(metrics: Arc<SelfMetrics>) -> Self {
         for reason in EndReason::ALL {
             metrics.add("pharos_http_connections_ended_total", &[reason.as_str()], 0.0);
         }
@@ -48,7 +48,7 @@ impl Crowd {
     }
 
     /// Gives a new connection a place and closes another connection for it if necessary. `None` while all places have safe answers.
-    pub fn admit(&mut self, peer: SocketAddr) -> Option<(u64, Arc<Place>)> {
+    pub(super) fn admit(&mut self, peer: SocketAddr) -> Option<(u64, Arc<Place>)> {
         self.is_refused = false;
         if self.places.len() >= self.max && !self.make_room() {
             self.count(EndReason::NoRoom);
@@ -77,7 +77,7 @@ impl Crowd {
     }
 
     /// Removes a connection that ended. `None`: its task panicked, so its number is not known.
-    pub fn remove(&mut self, id: Option<u64>) {
+    pub(super) fn remove(&mut self, id: Option<u64>) {
         match id {
             Some(id) => drop(self.places.remove(&id)),
             None => self.places.retain(|_, place| Arc::strong_count(place) > 1),
@@ -90,7 +90,7 @@ impl Crowd {
     }
 
     /// Counts that the agent's own operating system refused a connection: descriptors or memory ran out.
-    pub fn refused(&mut self, err: &io::Error) {
+    pub(super) fn refused(&mut self, err: &io::Error) {
         self.count(EndReason::OwnLimit);
         self.metrics.add("pharos_own_limit_total", &["http"], 1.0);
         self.make_room();
@@ -134,7 +134,7 @@ impl EndReason {
 }
 
 /// A connection and its place among all others.
-pub struct Place {
+pub(super) struct Place {
     peer: IpAddr,
     /// Cancelled when the connection has to make room.
     pub leave: CancellationToken,

@@ -5,4 +5,4 @@ mod crowd;
 mod pace;
 mod progress;
 
-pub use self::conversation::serve;
+pub(super) use self::conversation::serve;

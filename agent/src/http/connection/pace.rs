@@ -21,7 +21,7 @@ enum Phase {
 
 /// The pace of one connection over all its requests. A new request earns no time, since a client can send many requests and read no answer.
 #[derive(Debug, Clone)]
-pub struct Pace {
+pub(super) struct Pace {
     phase: Phase,
     since: Instant,
     /// How long bytes may still wait. The present wait is not subtracted yet.
@@ -32,7 +32,7 @@ pub struct Pace {
 
 /// The state of a connection when another connection needs room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub(super) struct Standing {
     pub is_answering: bool,
     /// Whether the client reads its answers fast enough.
     pub keeps_up: bool,
@@ -41,26 +41,26 @@ pub struct Standing {
 }
 
 impl Pace {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self { phase: Phase::Idle, since: now, credit: CREDIT_MAX, waits_since: None }
     }
 
     /// Records that a complete request has arrived.
-    pub fn begin(&mut self, now: Instant) {
+    pub(super) fn begin(&mut self, now: Instant) {
         if self.phase == Phase::Idle {
             self.since = now;
         }
         self.phase = Phase::Answering;
     }
 
-    pub fn body_ended(&mut self) {
+    pub(super) fn body_ended(&mut self) {
         if self.phase == Phase::Answering {
             self.phase = Phase::Flushing;
         }
     }
 
     /// Records that the connection's own buffer is empty.
-    pub fn flushed(&mut self, now: Instant) {
+    pub(super) fn flushed(&mut self, now: Instant) {
         if self.phase == Phase::Flushing {
             self.phase = Phase::Idle;
             self.since = now;
@@ -68,12 +68,12 @@ impl Pace {
     }
 
     /// Records that the operating system accepted no bytes.
-    pub fn wait(&mut self, now: Instant) {
+    pub(super) fn wait(&mut self, now: Instant) {
         self.waits_since.get_or_insert(now);
     }
 
     /// Records that the operating system accepted this many bytes.
-    pub fn take(&mut self, bytes: usize, now: Instant) {
+    pub(super) fn take(&mut self, bytes: usize, now: Instant) {
         let earned = Duration::from_secs(bytes as u64) / BYTES_A_SECOND_MIN;
         self.credit = (self.left(now) + earned).min(CREDIT_MAX);
         self.waits_since = None;
@@ -83,7 +83,7 @@ impl Pace {
         self.credit.saturating_sub(self.waits_since.map_or(Duration::ZERO, |since| now.duration_since(since)))
     }
 
-    pub fn standing(&self, now: Instant) -> Standing {
+    pub(super) fn standing(&self, now: Instant) -> Standing {
         Standing { is_answering: self.phase != Phase::Idle, keeps_up: !self.left(now).is_zero(), since: self.since }
     }
 }

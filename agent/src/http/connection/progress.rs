@@ -19,30 +19,30 @@ use super::pace::{Pace, Standing};
 
 /// The answer of one connection, if there is one.
 #[derive(Debug)]
-pub struct Progress {
+pub(super) struct Progress {
     pace: Mutex<Pace>,
 }
 
 impl Progress {
-    pub fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self { pace: Mutex::new(Pace::new(Instant::now())) })
     }
 
     /// Records that a complete request has arrived.
-    pub fn begin(&self) {
+    pub(super) fn begin(&self) {
         self.pace().begin(Instant::now());
     }
 
-    pub fn is_answering(&self) -> bool {
+    pub(super) fn is_answering(&self) -> bool {
         self.standing(Instant::now()).is_answering
     }
 
-    pub fn standing(&self, now: Instant) -> Standing {
+    pub(super) fn standing(&self, now: Instant) -> Standing {
         self.pace().standing(now)
     }
 
     /// Wraps the body of an answer, so that its end is recorded.
-    pub fn watch(self: &Arc<Self>, body: Body) -> Watched {
+    pub(super) fn watch(self: &Arc<Self>, body: Body) -> Watched {
         Watched { body, progress: Arc::clone(self) }
     }
 
@@ -61,7 +61,7 @@ impl Progress {
 }
 
 /// The body of an answer. The connection drops it once all its bytes are in the connection's buffer.
-pub struct Watched {
+pub(super) struct Watched {
     body: Body,
     progress: Arc<Progress>,
 }
@@ -90,13 +90,13 @@ impl Drop for Watched {
 }
 
 /// The stream of a connection. The connection flushes it once its own buffer is empty.
-pub struct Flushes<S> {
+pub(super) struct Flushes<S> {
     stream: Pin<Box<S>>,
     progress: Arc<Progress>,
 }
 
 impl<S> Flushes<S> {
-    pub fn new(stream: S, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(stream: S, progress: Arc<Progress>) -> Self {
         Self { stream: Box::pin(stream), progress }
     }
 }

@@ -66,7 +66,7 @@ impl<'a> Range<'a> {
 }
 
 /// Writes `# HELP` and `# TYPE` of a metric.
-pub fn head(out: &mut String, metric: &str, spec: &MetricSpec, format: Format) {
+pub(super) fn head(out: &mut String, metric: &str, spec: &MetricSpec, format: Format) {
     let kind = match spec.kind {
         MetricKind::Counter => "counter",
         MetricKind::Gauge => "gauge",
@@ -82,7 +82,7 @@ pub fn head(out: &mut String, metric: &str, spec: &MetricSpec, format: Format) {
 }
 
 /// Writes the lines of a family's series, with the labels of the subject first. Both formats have equal lines.
-pub fn lines(out: &mut String, subject: &[Label], family: &Family) {
+pub(super) fn lines(out: &mut String, subject: &[Label], family: &Family) {
     let mut prefix = String::new();
     for label in subject {
         push_label(&mut prefix, &label.name, &label.value);
@@ -136,6 +136,6 @@ impl std::fmt::Display for Number {
 }
 
 /// The catalogue in the order in which metrics are shown.
-pub fn catalogue() -> impl Iterator<Item = (&'static str, &'static MetricSpec)> {
+pub(super) fn catalogue() -> impl Iterator<Item = (&'static str, &'static MetricSpec)> {
     Metrics::shipped().iter()
 }

@@ -3,5 +3,5 @@
 mod format;
 mod written;
 
-pub use self::format::Format;
+pub(super) use self::format::Format;
 pub use self::written::Exposition;

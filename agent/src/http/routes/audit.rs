@@ -14,7 +14,7 @@ use crate::http::page;
 use crate::http::route::{Area, Route};
 use crate::store::{AuditRow, Store};
 
-pub fn area(store: &Store) -> Area {
+pub(crate) fn area(store: &Store) -> Area {
     let list = Route::get("/api/audit", "listAuditRows", list)
         .describes(
             "Changes and who made them",

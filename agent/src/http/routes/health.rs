@@ -12,7 +12,7 @@ use crate::http::exchange::Answer;
 use crate::http::operation::Permission;
 use crate::http::route::{Area, Route};
 
-pub fn area(board: &Arc<Board>) -> Area {
+pub(crate) fn area(board: &Arc<Board>) -> Area {
     let alive = Route::get("/healthz", "readHealth", alive)
         .describes("Whether the agent's process answers", "For a supervisor that restarts processes that do not answer.")
         .permission(Permission::Anyone)

@@ -1,12 +1,12 @@
 //! Areas of the interface. Each file or folder has the state of one area, its routes and their handlers.
 
-pub mod alerts;
-pub mod audit;
-pub mod database;
-pub mod health;
+pub(crate) mod alerts;
+pub(crate) mod audit;
+pub(crate) mod database;
+pub(crate) mod health;
 pub mod metrics;
-pub mod outbox;
-pub mod plugins;
-pub mod receivers;
-pub mod services;
-pub mod silences;
+pub(crate) mod outbox;
+pub(crate) mod plugins;
+pub(crate) mod receivers;
+pub(crate) mod services;
+pub(crate) mod silences;

@@ -19,13 +19,13 @@ use crate::store::{OutboxRow, RowFilter, Store};
 
 /// State of the routes about notifications.
 #[derive(Clone)]
-pub struct OutboxState {
+pub(crate) struct OutboxState {
     pub desk: Desk,
     /// Read only here; changes go through the desk.
     pub store: Store,
 }
 
-pub fn area(state: &OutboxState) -> Area {
+pub(crate) fn area(state: &OutboxState) -> Area {
     let list = Route::get("/api/outbox", "listNotifications", list)
         .describes("Notifications in all states", "The newest first. Those that were delivered or given up stay in the list for a while.")
         .query::<OutboxQuery>()
@@ -93,7 +93,7 @@ fn wanted(chosen: ChosenNotifications) -> Result<RowFilter, ApiError> {
 }
 
 /// A stored notification as the API shows it.
-pub fn item(row: &OutboxRow) -> NotificationItem {
+pub(crate) fn item(row: &OutboxRow) -> NotificationItem {
     NotificationItem {
         id: row.seq,
         notification: row.made.id.clone(),

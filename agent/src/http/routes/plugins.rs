@@ -14,13 +14,13 @@ use crate::plugin::{self, Origin, PluginHost, PluginStatus};
 
 /// State of the route about plugins.
 #[derive(Clone)]
-pub struct PluginsState {
+pub(crate) struct PluginsState {
     pub host: PluginHost,
     /// Configured settings and grants, by the id of the plugin.
     pub config: Arc<BTreeMap<String, PluginConfig>>,
 }
 
-pub fn area(state: &PluginsState) -> Area {
+pub(crate) fn area(state: &PluginsState) -> Area {
     let list = Route::get("/api/plugins", "listPlugins", list)
         .describes("Every plugin", "The generation that serves under each id, its source, its behaviour and its grants. Sorted by id.")
         .answers::<List<PluginItem>>(200, "All plugins.");

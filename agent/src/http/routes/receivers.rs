@@ -10,7 +10,7 @@ use crate::http::operation::Limits;
 use crate::http::route::{Area, Route};
 use crate::notify::Tester;
 
-pub fn area(tester: &Tester) -> Area {
+pub(crate) fn area(tester: &Tester) -> Area {
     let test = Route::post("/api/receivers/{name}/test", "testReceiver", test)
         .describes(
             "Send a test message",

@@ -12,7 +12,7 @@ use crate::board::{Board, PartHealth, PartStatus};
 use crate::http::exchange::Answer;
 use crate::http::route::{Area, Route};
 
-pub fn area(board: &Arc<Board>) -> Area {
+pub(crate) fn area(board: &Arc<Board>) -> Area {
     let list = Route::get("/api/services/status", "listServices", list)
         .describes(
             "The state of every part of the agent",
@@ -35,7 +35,7 @@ async fn list(State(board): State<Arc<Board>>) -> Answer<List<ServiceItem>> {
 }
 
 /// A part as the API shows it.
-pub fn part(status: PartStatus) -> PartItem {
+pub(crate) fn part(status: PartStatus) -> PartItem {
     let state = match status.state {
         PartHealth::Starting => PartStateName::Starting,
         PartHealth::Ok => PartStateName::Ok,

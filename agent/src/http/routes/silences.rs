@@ -27,14 +27,14 @@ const LAST_INSTANT_MS: u64 = 253_402_300_799_999;
 
 /// State of the routes about silences.
 #[derive(Clone)]
-pub struct SilencesState {
+pub(crate) struct SilencesState {
     pub desk: Desk,
     /// Open alerts, to count those that a new silence hides.
     pub board: Arc<Board>,
     pub clock: Clock,
 }
 
-pub fn area(state: &SilencesState) -> Area {
+pub(crate) fn area(state: &SilencesState) -> Area {
     let list = Route::get("/api/silences", "listSilences", list)
         .describes(
             "All silences, including those that are over",

@@ -1,7 +1,7 @@
 //! Code that `bindgen!` makes of `wit/`, and nothing else. These types stay inside `plugin/`.
 
 /// Exports of every plugin, whatever its world: `describe` and `init`.
-pub mod plugin {
+pub(crate) mod plugin {
     wasmtime::component::bindgen!({
         path: "../wit",
         inline: "
@@ -19,7 +19,7 @@ pub mod plugin {
 }
 
 /// The world `alert-rule-plugin`, and the imports that every world shares.
-pub mod alert_rule {
+pub(crate) mod alert_rule {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "alert-rule-plugin",
@@ -36,7 +36,7 @@ pub mod alert_rule {
 }
 
 /// The world `notifier-plugin`.
-pub mod notifier {
+pub(crate) mod notifier {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "notifier-plugin",

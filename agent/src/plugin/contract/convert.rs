@@ -16,11 +16,11 @@ const REASON_BYTES_MAX: usize = 1_000;
 const REFUSALS_MAX: usize = 20;
 
 /// A reason that a plugin gave, as one line that can be logged, stored and shown.
-pub fn reason(text: &str) -> String {
+pub(crate) fn reason(text: &str) -> String {
     text::line(text, REASON_BYTES_MAX).into_owned()
 }
 
-pub fn subject(subject: &Subject) -> types::Subject {
+pub(crate) fn subject(subject: &Subject) -> types::Subject {
     types::Subject {
         kind: subject.kind.to_string(),
         id: subject.id.clone(),
@@ -29,7 +29,7 @@ pub fn subject(subject: &Subject) -> types::Subject {
     }
 }
 
-pub fn labels_to_wit(labels: &[Label]) -> Vec<types::Label> {
+pub(crate) fn labels_to_wit(labels: &[Label]) -> Vec<types::Label> {
     labels.iter().map(|label| types::Label { name: label.name.clone(), value: label.value.clone() }).collect()
 }
 
@@ -37,7 +37,7 @@ fn labels(labels: Vec<types::Label>) -> Vec<Label> {
     labels.into_iter().map(|label| Label { name: label.name, value: label.value }).collect()
 }
 
-pub fn severity_to_wit(severity: Severity) -> types::Severity {
+pub(crate) fn severity_to_wit(severity: Severity) -> types::Severity {
     match severity {
         Severity::Info => types::Severity::Info,
         Severity::Warning => types::Severity::Warning,
@@ -53,7 +53,7 @@ fn severity(severity: types::Severity) -> Severity {
     }
 }
 
-pub fn rule(rule: wit::Rule) -> RuleSpec {
+pub(crate) fn rule(rule: wit::Rule) -> RuleSpec {
     RuleSpec {
         id: rule.id,
         summary: rule.summary,
@@ -66,7 +66,7 @@ pub fn rule(rule: wit::Rule) -> RuleSpec {
     }
 }
 
-pub fn report(report: wit::Report) -> Report {
+pub(crate) fn report(report: wit::Report) -> Report {
     Report {
         findings: report.findings.into_iter().map(finding).collect(),
         skipped: report.skipped.into_iter().map(skipped).collect(),
@@ -105,7 +105,7 @@ fn skipped(skipped: wit::Skipped) -> Skipped {
 }
 
 /// A failure as text: its case, then its reason.
-pub fn failure(failure: &types::Failure) -> String {
+pub(crate) fn failure(failure: &types::Failure) -> String {
     let (case, why) = match failure {
         types::Failure::InvalidConfig(why) => ("invalid settings", why),
         types::Failure::Unsupported(why) => ("unsupported", why),
@@ -117,7 +117,7 @@ pub fn failure(failure: &types::Failure) -> String {
 }
 
 /// An outcome whose texts can be logged, stored and shown.
-pub fn outcome(outcome: wit_notifier::Outcome) -> wit_notifier::Outcome {
+pub(crate) fn outcome(outcome: wit_notifier::Outcome) -> wit_notifier::Outcome {
     use wit_notifier::{Outcome, Retry};
     match outcome {
         Outcome::Accepted(reference) => Outcome::Accepted(reference.as_deref().map(reason)),

@@ -8,7 +8,7 @@ use pharos_model::snapshot::Change;
 use wasmtime::component::Resource;
 
 /// Snapshots and tables that one instance may hold at a time. A guest that never drops them would fill the agent's memory.
-pub const HELD_MAX: usize = 1_024;
+pub(crate) const HELD_MAX: usize = 1_024;
 
 /// The host's side of the guest's `snapshot`.
 pub struct SnapshotHandle(Arc<Change>);

@@ -9,7 +9,7 @@ use super::bindings::notifier::exports::pharos::plugin::notifier as wit;
 use super::convert;
 
 /// Converts the outcome that a notifier returned.
-pub fn delivery(outcome: wit::Outcome) -> Delivery {
+pub(crate) fn delivery(outcome: wit::Outcome) -> Delivery {
     match outcome {
         wit::Outcome::Accepted(_) => Delivery::Accepted,
         wit::Outcome::Partial(refused) => Delivery::Partial(refused),
@@ -22,7 +22,7 @@ pub fn delivery(outcome: wit::Outcome) -> Delivery {
 }
 
 /// A message as a notifier gets it.
-pub fn message(message: &Message) -> wit::Message {
+pub(crate) fn message(message: &Message) -> wit::Message {
     wit::Message {
         id: message.id.clone(),
         receiver: message.receiver.clone(),

@@ -17,7 +17,7 @@ use crate::plugin::contract::bindings::alert_rule::pharos::plugin::log::Level;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Bytes of a line that a plugin logs, and of the fields beside it. Longer lines are cut.
-pub const LINE_BYTES_MAX: usize = 4_096;
+pub(crate) const LINE_BYTES_MAX: usize = 4_096;
 /// Lines that a plugin may log at once. More are suppressed and counted, so that a plugin cannot fill the disk.
 const LOG_BURST: f64 = 50.0;
 /// Lines a second that a plugin may log after a burst.

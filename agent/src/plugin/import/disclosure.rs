@@ -11,21 +11,21 @@ const FOUND_FROM_BYTES: usize = 4;
 
 /// The secrets that went into one request or mail.
 #[derive(Default)]
-pub struct Disclosure {
+pub(super) struct Disclosure {
     /// Values, in every spelling that a request gives them.
     hidden: Vec<String>,
 }
 
 impl Disclosure {
     /// Notes a secret that goes into the request.
-    pub fn note(&mut self, value: &str) {
+    pub(super) fn note(&mut self, value: &str) {
         self.hide(value);
         self.hide(&form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>());
         self.hide(&in_path(value));
     }
 
     /// Notes a value that is not to be repeated.
-    pub fn hide(&mut self, value: &str) {
+    pub(super) fn hide(&mut self, value: &str) {
         let value = value.trim();
         if value.len() >= FOUND_FROM_BYTES && !self.hidden.iter().any(|known| known == value) {
             self.hidden.push(value.to_owned());
@@ -35,12 +35,12 @@ impl Disclosure {
     }
 
     /// A text without the secrets.
-    pub fn text(&self, text: &str) -> String {
+    pub(super) fn text(&self, text: &str) -> String {
         self.hidden.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), "***"))
     }
 
     /// Replaces each value in a body by as many `*`, or by as many `0` if it is a number. So JSON stays valid JSON.
-    pub fn bytes(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+    pub(super) fn bytes(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         for value in &self.hidden {
             let (value, mask) = (value.as_bytes(), mask(value));
             let mut from = 0;

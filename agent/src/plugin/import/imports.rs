@@ -29,7 +29,7 @@ pub struct Imports {
 }
 
 /// Marks [`Imports`] as the data behind every import.
-pub type Data = HasSelf<Imports>;
+pub(crate) type Data = HasSelf<Imports>;
 
 impl Imports {
     pub fn new(plugin: Arc<PluginContext>, settings: Arc<str>) -> Self {

@@ -68,7 +68,7 @@ impl LastWords {
 }
 
 /// Standard output or standard error of a guest.
-pub struct LogStream {
+pub(super) struct LogStream {
     plugin: Arc<PluginContext>,
     level: log::Level,
     words: Option<LastWords>,
@@ -76,11 +76,11 @@ pub struct LogStream {
 }
 
 impl LogStream {
-    pub fn output(plugin: &Arc<PluginContext>) -> Self {
+    pub(super) fn output(plugin: &Arc<PluginContext>) -> Self {
         Self { plugin: Arc::clone(plugin), level: log::Level::Info, words: None, line: Vec::new() }
     }
 
-    pub fn error(plugin: &Arc<PluginContext>, words: &LastWords) -> Self {
+    pub(super) fn error(plugin: &Arc<PluginContext>, words: &LastWords) -> Self {
         Self { plugin: Arc::clone(plugin), level: log::Level::Warn, words: Some(words.clone()), line: Vec::new() }
     }
 

@@ -17,7 +17,7 @@ use crate::tls;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(3);
 
 /// Encrypts a connection, trusting the certificates of `ca` or those of the operating system. An error holds the reason.
-pub async fn encrypt(stream: TcpStream, host: &str, ca: Option<&Path>) -> Result<TlsStream<TcpStream>, String> {
+pub(super) async fn encrypt(stream: TcpStream, host: &str, ca: Option<&Path>) -> Result<TlsStream<TcpStream>, String> {
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|err| format!("TLS: {err}"))?

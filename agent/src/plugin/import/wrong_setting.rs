@@ -46,6 +46,6 @@ impl IgnoredSetting {
 }
 
 /// Texts of ignored settings, in their order.
-pub fn texts(ignored: &[IgnoredSetting]) -> Vec<String> {
+pub(crate) fn texts(ignored: &[IgnoredSetting]) -> Vec<String> {
     ignored.iter().map(|ignored| ignored.text.clone()).collect()
 }

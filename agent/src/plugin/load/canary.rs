@@ -13,7 +13,7 @@ use super::load_error::LoadError;
 use super::loader::Prepared;
 
 /// Tries a generation on every latest snapshot that its rules are about. A failure that counts against the plugin refuses it.
-pub async fn run_canaries(prepared: &Prepared, latest: &[Arc<Change>]) -> Result<(), LoadError> {
+pub(super) async fn run_canaries(prepared: &Prepared, latest: &[Arc<Change>]) -> Result<(), LoadError> {
     let Prepared { world, generation, .. } = prepared;
     let id = generation.description.id.as_str();
     for change in canaries(&generation.rules, latest) {

@@ -32,7 +32,7 @@ const DRAFT: &str = "draft";
 const DRAFT_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, thiserror::Error)]
-pub enum CacheError {
+pub(super) enum CacheError {
     #[error("preparing {}", path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -45,13 +45,13 @@ pub enum CacheError {
 
 /// The folder, found trustworthy.
 #[derive(Clone)]
-pub struct CompileCache {
+pub(super) struct CompileCache {
     folder: PathBuf,
     key: [u8; KEY_BYTES],
 }
 
 /// A file into which code is written, before it has the name by which it is found.
-pub struct Draft {
+pub(super) struct Draft {
     pub file: File,
     /// Path of the draft. `None` if it is in memory.
     path: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub struct Draft {
 
 impl Draft {
     /// A file without a place on any disk.
-    pub fn in_memory() -> io::Result<Self> {
+    pub(super) fn in_memory() -> io::Result<Self> {
         Ok(Self { file: memfd_create("compiled plugin", MemfdFlags::CLOEXEC)?.into(), path: None })
     }
 }
@@ -74,13 +74,13 @@ impl Drop for Draft {
 }
 
 /// Path by which an open file can be opened again, even if its name is gone.
-pub fn path_of(file: &File) -> PathBuf {
+pub(super) fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 impl CompileCache {
     /// Makes the folder and its key if they are not there.
-    pub fn open(folder: &Path) -> Result<Self, CacheError> {
+    pub(super) fn open(folder: &Path) -> Result<Self, CacheError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|source| CacheError::Folder { path: folder.to_owned(), source })?;
         check_folder(folder, KEY_FILE)?;
@@ -93,7 +93,7 @@ impl CompileCache {
     }
 
     /// The code of this name, which can be mapped by [`path_of`]. `None` if the cache does not have it.
-    pub fn find(&self, name: &str) -> Result<Option<File>, CacheError> {
+    pub(super) fn find(&self, name: &str) -> Result<Option<File>, CacheError> {
         let path = self.path(name, CODE);
         let Some(mut file) = open(&path)? else { return Ok(None) };
         let failed = |source| CacheError::File { path: path.clone(), source };
@@ -109,14 +109,14 @@ impl CompileCache {
     }
 
     /// Makes a new file beside the cached code.
-    pub fn draft(&self) -> Result<Draft, CacheError> {
+    pub(super) fn draft(&self) -> Result<Draft, CacheError> {
         let path = self.folder.join(format!("{:016x}.{DRAFT}", fastrand::u64(..)));
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         Ok(Draft { file: file.map_err(|source| CacheError::File { path: path.clone(), source })?, path: Some(path) })
     }
 
     /// Stores a draft under a name, and removes the code that was made longest ago.
-    pub fn store(&self, name: &str, draft: &Draft) -> Result<(), CacheError> {
+    pub(super) fn store(&self, name: &str, draft: &Draft) -> Result<(), CacheError> {
         let Some(from) = &draft.path else { return Ok(()) };
         let path = self.path(name, CODE);
         let failed = |source| CacheError::File { path: path.clone(), source };
@@ -136,7 +136,7 @@ impl CompileCache {
     }
 
     /// Removes the code of this name.
-    pub fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         for ending in [CODE, MARK] {
             let _ = fs::remove_file(self.path(name, ending));
         }

@@ -19,10 +19,10 @@ const NICENESS: i32 = 10;
 /// The code is there, and its place is not.
 #[derive(Debug, thiserror::Error)]
 #[error("writing the machine code")]
-pub struct Unwritten(#[source] io::Error);
+pub(crate) struct Unwritten(#[source] io::Error);
 
 /// Compiles standard input into `output`; `-` is standard output.
-pub fn run(output: &Path, memory_max: u64, places: Places) -> anyhow::Result<()> {
+pub(crate) fn run(output: &Path, memory_max: u64, places: Places) -> anyhow::Result<()> {
     let _ = nice(NICENESS);
     let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
     // Where the agent itself may have less, its helper cannot ask for more.

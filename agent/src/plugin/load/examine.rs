@@ -30,7 +30,7 @@ use crate::plugin::run::call_error::CallError;
 use crate::plugin::world::notifier::NOTIFIER;
 
 /// Finds mistakes in the config, with the loader of an agent or with a loader that is made for this.
-pub struct Examination<'a> {
+pub(crate) struct Examination<'a> {
     pub loader: &'a Loader,
     pub shipped: &'a Shipped,
     /// `plugins.dir`.
@@ -39,7 +39,7 @@ pub struct Examination<'a> {
 
 impl Examination<'_> {
     /// Mistakes that the config file and this binary alone decide.
-    pub async fn examine_shipped(&self) -> Vec<Mistake> {
+    pub(crate) async fn examine_shipped(&self) -> Vec<Mistake> {
         // If the folder does not answer, it is unclear which plugins are replaced by files.
         let Ok(files) = self.files().await else { return Vec::new() };
         let mut mistakes = Vec::new();
@@ -50,7 +50,7 @@ impl Examination<'_> {
     }
 
     /// Mistakes that the config, this binary and the present plugin files decide.
-    pub async fn examine_everything(&self) -> Vec<Mistake> {
+    pub(crate) async fn examine_everything(&self) -> Vec<Mistake> {
         let files = match self.files().await {
             Ok(files) => files,
             Err(why) => return vec![Mistake::at("plugins.dir", why)],
@@ -85,12 +85,12 @@ impl Examination<'_> {
     }
 
     /// Whether every plugin is one of the binary's, or a file in the place of one.
-    pub async fn only_shipped(&self) -> bool {
+    pub(crate) async fn only_shipped(&self) -> bool {
         self.files().await.is_ok_and(|files| files.keys().all(|id| self.shipped.iter().any(|(shipped, _)| shipped == id)))
     }
 
     /// Every plugin that the agent would load.
-    pub async fn ids(&self) -> Vec<String> {
+    pub(crate) async fn ids(&self) -> Vec<String> {
         let files = self.files().await.unwrap_or_default();
         self.shipped.iter().map(|(id, _)| id.clone()).chain(files.into_keys()).collect()
     }

@@ -22,7 +22,7 @@ use super::validate::FILE_BYTES_MAX;
 use crate::store::ownership::is_read_only;
 
 /// Longest wait for a listing of the folder or for reading one file. A network file system may never answer.
-pub const DISK_MAX: Duration = Duration::from_secs(10);
+pub(crate) const DISK_MAX: Duration = Duration::from_secs(10);
 /// Names that are read of a folder. More would take memory and time without end.
 const NAMES_MAX: usize = 10_000;
 /// Links that are followed from a plugin's name to its file. The kernel follows as many.
@@ -34,7 +34,7 @@ const STICKY: u32 = 0o1000;
 
 /// Identity of a file and its state, read without opening it. Two states of a file have different stamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     bytes: u64,
@@ -42,7 +42,7 @@ pub struct Stamp {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub(crate) enum FileError {
     /// Often only for a moment, while something replaces it.
     #[error("{} is not there", .0.display())]
     Missing(PathBuf),
@@ -60,7 +60,7 @@ pub enum FileError {
 
 /// A place where a user who is not trusted decides what a plugin is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenPlace {
+pub(crate) enum OpenPlace {
     /// Files there may be changed already, so closing the place is not enough.
     #[error(
         "every user of this machine may write {}; look at what is in it, or install it again, and then run `chmod o-w {}`",
@@ -78,7 +78,7 @@ pub enum OpenPlace {
 
 impl Stamp {
     /// Reads the stamp of a file without opening it. Links are followed: deployments use them.
-    pub fn read(path: &Path) -> Result<Self, FileError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, FileError> {
         Self::within(path, open_place(folder_of(path)))
     }
 
@@ -100,7 +100,7 @@ impl Stamp {
 
 /// A name in the folder that ends in `.wasm`.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The name without its ending. It may be no valid id.
     pub id: String,
     pub path: PathBuf,
@@ -108,15 +108,15 @@ pub struct Entry {
 }
 
 /// The plugins inside the binary: id and bytes.
-pub type Shipped = Vec<(String, Bytes)>;
+pub(crate) type Shipped = Vec<(String, Bytes)>;
 
 /// Ids appear in metrics, paths and TOML keys.
-pub fn is_id(id: &str) -> bool {
+pub(crate) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// Everything in the folder that may be a plugin, by id. A folder that is not there holds nothing.
-pub fn entries(dir: &Path) -> Vec<Entry> {
+pub(crate) fn entries(dir: &Path) -> Vec<Entry> {
     let Ok(names) = fs::read_dir(dir) else { return Vec::new() };
     let folder = open_place(dir);
     let entry = |path: PathBuf| {
@@ -129,7 +129,7 @@ pub fn entries(dir: &Path) -> Vec<Entry> {
 }
 
 /// Reads a plugin file whole.
-pub fn read(path: &Path) -> Result<Bytes, FileError> {
+pub(crate) fn read(path: &Path) -> Result<Bytes, FileError> {
     Stamp::read(path)?;
     // If it has become a pipe meanwhile, opening does not wait for a writer.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -164,7 +164,7 @@ fn check(path: &Path, found: &Metadata) -> Result<(), FileError> {
 
 /// The place that lets every user of the machine put files into a folder, or another folder in its place. A folder that is not there has
 /// none. The sticky mark protects names that are there, and lets every user make new ones.
-pub fn open_place(folder: &Path) -> Option<OpenPlace> {
+pub(crate) fn open_place(folder: &Path) -> Option<OpenPlace> {
     let found = fs::metadata(folder).ok()?;
     if found.is_dir() && is_writable_by_all(folder, &found) {
         return Some(OpenPlace::Writable(folder.to_owned()));

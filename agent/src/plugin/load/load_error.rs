@@ -9,7 +9,7 @@ use crate::plugin::run::call_error::CallError;
 use crate::plugin::stage::Stage;
 
 /// Bytes of a plugin's version. A version is a label of a metric.
-pub const VERSION_BYTES_MAX: usize = 64;
+pub(crate) const VERSION_BYTES_MAX: usize = 64;
 
 /// Reason why a file was refused.
 #[derive(Debug, thiserror::Error)]

@@ -47,7 +47,7 @@ pub struct Loader {
 }
 
 /// A generation that described itself and has not seen its settings yet.
-pub struct Prepared {
+pub(crate) struct Prepared {
     pub world: &'static dyn World,
     pub generation: Generation,
     /// The plugin's own settings: a JSON object.

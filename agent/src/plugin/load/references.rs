@@ -17,14 +17,14 @@ const STEPS_MAX: usize = 100_000;
 
 /// A setting that refers to another part of the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reference {
+pub(super) struct Reference {
     /// Place in the settings, as a JSON pointer.
     pub pointer: String,
     pub to: Target,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub(super) enum Target {
     Secret(String),
     Relay(String),
     Url(String),
@@ -37,7 +37,7 @@ pub enum Target {
 }
 
 /// All references in the settings that the schema marks.
-pub fn find(schema: &Value, settings: &Value) -> Vec<Reference> {
+pub(super) fn find(schema: &Value, settings: &Value) -> Vec<Reference> {
     let mut walk = Walk { root: schema, found: Vec::new(), steps: 0 };
     walk.along(schema, settings, "", 0);
     walk.found
@@ -115,7 +115,7 @@ fn below(pointer: &str, key: &str) -> String {
 }
 
 /// Reason why no metric has this name, with a name that may have been meant.
-pub fn unknown_metric(metric: &str) -> Option<String> {
+pub(super) fn unknown_metric(metric: &str) -> Option<String> {
     let catalogue = Metrics::shipped();
     if catalogue.spec(metric).is_some() {
         return None;
@@ -125,7 +125,7 @@ pub fn unknown_metric(metric: &str) -> Option<String> {
 }
 
 /// Reason why no series of a metric has this label, with a label that may have been meant.
-pub fn unknown_label(metric: &str, label: &str) -> Option<String> {
+pub(super) fn unknown_label(metric: &str, label: &str) -> Option<String> {
     let catalogue = Metrics::shipped();
     let own = &catalogue.spec(metric)?.labels;
     let kind = SubjectKind::observed().find(|kind| catalogue.part_of(metric, kind).is_some())?;

@@ -64,13 +64,13 @@ pub enum SchemaError {
 
 /// A schema within its bounds.
 #[derive(Debug)]
-pub struct Schema {
+pub(super) struct Schema {
     root: Value,
 }
 
 impl Schema {
     /// Reads a schema and measures it. Afterwards it can be compiled.
-    pub fn parse(text: &str) -> Result<Self, SchemaError> {
+    pub(super) fn parse(text: &str) -> Result<Self, SchemaError> {
         if text.len() > BYTES_MAX {
             return Err(SchemaError::TooLarge(text.len()));
         }
@@ -84,12 +84,12 @@ impl Schema {
     }
 
     /// Whether these settings can be checked within the bounds.
-    pub fn check_steps(&self, settings: &Value) -> Result<(), SchemaError> {
+    pub(super) fn check_steps(&self, settings: &Value) -> Result<(), SchemaError> {
         let beyond = SchemaError::TooManySteps;
         Measure { schema: self, steps: 0, steps_max: STEPS_MAX, beyond, under_way: Vec::new() }.validate(&self.root, settings, 1)
     }
 
-    pub fn json(&self) -> &Value {
+    pub(super) fn json(&self) -> &Value {
         &self.root
     }
 

@@ -31,7 +31,7 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    pub fn into_error(self, section: &str) -> LoadError {
+    pub(super) fn into_error(self, section: &str) -> LoadError {
         match self {
             Self::Settings(wrong) => SettingsError::Invalid(wrong.iter().map(|wrong| wrong.within(section)).collect()).into(),
             Self::Schema(err) => err.into(),

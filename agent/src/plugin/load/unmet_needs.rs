@@ -9,7 +9,7 @@ use crate::config::shape::did_you_mean;
 const WARNINGS_MAX: usize = 20;
 
 /// Warnings about rules that can never match.
-pub fn warnings(rules: &[RuleSpec]) -> Vec<String> {
+pub(super) fn warnings(rules: &[RuleSpec]) -> Vec<String> {
     let unmet = unmet(rules);
     let mut warnings: Vec<String> = unmet.iter().take(WARNINGS_MAX).map(with_hint).collect();
     if unmet.len() > WARNINGS_MAX {
@@ -19,7 +19,7 @@ pub fn warnings(rules: &[RuleSpec]) -> Vec<String> {
 }
 
 /// A need that is not met, with a name that its author may have meant.
-pub fn with_hint(unmet: &Unmet) -> String {
+pub(super) fn with_hint(unmet: &Unmet) -> String {
     let hint = match &unmet.need {
         Some(need) => did_you_mean(need, collected(&unmet.kind)),
         None => did_you_mean(unmet.kind.as_str(), SubjectKind::NAMES.into_iter()),

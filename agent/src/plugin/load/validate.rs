@@ -62,7 +62,6 @@ pub struct Inspection {
     /// The version of the contract that it was built for.
     pub contract: String,
     pub imports: Vec<String>,
-    pub exports: Vec<String>,
     /// Places in the pool that each instance takes.
     pub demand: Demand,
 }
@@ -128,7 +127,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, ValidateError> {
     let demand = Demand::count(bytes).map_err(|err| damaged(&err.to_string()))?;
     match demand.excess() {
         Some((found, what, max)) => Err(ValidateError::TooMany { found, what, max }),
-        None => Ok(Inspection { world, contract, imports, exports, demand }),
+        None => Ok(Inspection { world, contract, imports, demand }),
     }
 }
 

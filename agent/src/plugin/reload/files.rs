@@ -23,7 +23,7 @@ const FILES_MAX: usize = 100;
 const MISNAMED_MAX: usize = 100;
 
 /// State of a file at the last scan.
-pub enum Seen {
+pub(super) enum Seen {
     /// The file was read in this state.
     Read(Stamp),
     /// The file could not be read, for this reason.
@@ -31,7 +31,7 @@ pub enum Seen {
 }
 
 /// The files of the folder, as they were when they were read.
-pub struct Files {
+pub(super) struct Files {
     dir: PathBuf,
     tasks: TaskTracker,
     by_id: BTreeMap<String, Seen>,
@@ -43,37 +43,37 @@ pub struct Files {
 }
 
 /// Files that are followed, and how many are beyond the bound.
-pub struct Chosen {
+pub(super) struct Chosen {
     pub entries: Vec<Entry>,
     pub beyond: usize,
 }
 
 impl Files {
-    pub fn new(dir: PathBuf, tasks: TaskTracker) -> Self {
+    pub(super) fn new(dir: PathBuf, tasks: TaskTracker) -> Self {
         Self { dir, tasks, by_id: BTreeMap::new(), listing: None, misnamed: BTreeSet::new(), beyond: 0 }
     }
 
     /// Whether the folder has not answered the last listing.
-    pub fn is_unanswered(&self) -> bool {
+    pub(super) fn is_unanswered(&self) -> bool {
         self.listing.is_some()
     }
 
     /// Records the state of a file, and returns the state that was recorded before.
-    pub fn record(&mut self, id: &str, seen: Seen) -> Option<Seen> {
+    pub(super) fn record(&mut self, id: &str, seen: Seen) -> Option<Seen> {
         self.by_id.insert(id.to_owned(), seen)
     }
 
-    pub fn remove(&mut self, id: &str) {
+    pub(super) fn remove(&mut self, id: &str) {
         self.by_id.remove(id);
     }
 
     /// Ids of files that were seen and are not listed any more.
-    pub fn gone(&self, listed: &BTreeSet<String>) -> Vec<String> {
+    pub(super) fn gone(&self, listed: &BTreeSet<String>) -> Vec<String> {
         self.by_id.keys().filter(|id| !listed.contains(*id)).cloned().collect()
     }
 
     /// Lists the plugin files that are there. While a disk or a network does not answer, it is not asked a second time.
-    pub async fn listed(&mut self) -> Result<Vec<Entry>, String> {
+    pub(super) async fn listed(&mut self) -> Result<Vec<Entry>, String> {
         let dir = self.dir.clone();
         let listing = self.listing.get_or_insert_with(|| self.tasks.spawn_blocking(move || folder::entries(&dir)));
         let Ok(listed) = timeout(DISK_MAX, listing).await else {
@@ -95,7 +95,7 @@ impl Files {
     }
 
     /// The files that count: those that the config or the binary name, then those that are followed already, then the others.
-    pub fn chosen(&self, mut entries: Vec<Entry>, is_named: impl Fn(&str) -> bool) -> Chosen {
+    pub(super) fn chosen(&self, mut entries: Vec<Entry>, is_named: impl Fn(&str) -> bool) -> Chosen {
         let rank = |id: &String| match () {
             () if is_named(id) => 0,
             () if self.by_id.contains_key(id) => 1,
@@ -108,7 +108,7 @@ impl Files {
     }
 
     /// Reports files beyond the bound, and logs them once.
-    pub fn left_out(&mut self, files: usize) -> Option<String> {
+    pub(super) fn left_out(&mut self, files: usize) -> Option<String> {
         let before = std::mem::replace(&mut self.beyond, files);
         if files == 0 {
             return None;
@@ -122,7 +122,7 @@ impl Files {
     }
 
     /// Whether a file is as it was at the last scan.
-    pub fn is_seen(&self, entry: &Entry) -> bool {
+    pub(super) fn is_seen(&self, entry: &Entry) -> bool {
         match (self.by_id.get(&entry.id), &entry.stamp) {
             (Some(Seen::Read(seen)), Ok(stamp)) => seen == stamp,
             (Some(Seen::Unreadable(seen)), Err(err)) => *seen == chain(err),
@@ -131,7 +131,7 @@ impl Files {
     }
 
     /// Waits until two stamps of each of these files agree.
-    pub async fn settled(&self, changed: Vec<Entry>) -> Vec<Entry> {
+    pub(super) async fn settled(&self, changed: Vec<Entry>) -> Vec<Entry> {
         let cap = Instant::now() + DEBOUNCE_MAX;
         let (mut moving, mut settled) = (changed, Vec::new());
         while !moving.is_empty() {

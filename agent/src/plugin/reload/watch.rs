@@ -16,10 +16,10 @@ use crate::config::plugins::PluginsConfig;
 use crate::plugin::load::folder::DISK_MAX;
 
 /// Longest wait for a folder that changes all the time.
-pub const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
+pub(super) const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 
 /// The watch on the folder, renewed after the folder was replaced.
-pub struct FolderWatch {
+pub(super) struct FolderWatch {
     dir: PathBuf,
     rescan: Duration,
     debounce: Duration,
@@ -47,7 +47,7 @@ struct FolderId {
 }
 
 impl FolderWatch {
-    pub fn new(config: &PluginsConfig) -> Self {
+    pub(super) fn new(config: &PluginsConfig) -> Self {
         // One token is enough: after any change the whole folder is compared.
         let (changed, changes) = mpsc::channel(1);
         let (dir, rescan, debounce) = (config.dir.clone(), config.rescan, config.debounce);
@@ -55,7 +55,7 @@ impl FolderWatch {
     }
 
     /// Watches the folder, again after it was replaced. Returns why a folder that is there cannot be watched.
-    pub async fn attach(&mut self, tasks: &TaskTracker) -> Option<String> {
+    pub(super) async fn attach(&mut self, tasks: &TaskTracker) -> Option<String> {
         let attaching = self.attaching.get_or_insert_with(|| {
             let (dir, changed, watched) = (self.dir.clone(), self.changed.clone(), self.attached.as_ref().map(|watch| watch.folder));
             tasks.spawn_blocking(move || attach(&dir, watched, changed))
@@ -79,13 +79,13 @@ impl FolderWatch {
     }
 
     /// Waits until something in the folder changes.
-    pub async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) {
         // The sender lives as long as this watch, so the channel never ends.
         let _ = self.changes.recv().await;
     }
 
     /// Waits until nothing has changed for a while.
-    pub async fn debounce(&mut self) {
+    pub(super) async fn debounce(&mut self) {
         let cap = Instant::now() + DEBOUNCE_MAX;
         loop {
             tokio::select! {

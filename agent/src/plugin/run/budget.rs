@@ -102,13 +102,13 @@ impl CpuMeter {
 }
 
 /// Polls a call, and reports to its meter when the thread runs it.
-pub struct Metered<F> {
+pub(crate) struct Metered<F> {
     call: Pin<Box<F>>,
     meter: Arc<CpuMeter>,
 }
 
 impl<F: Future> Metered<F> {
-    pub fn new(call: F, meter: Arc<CpuMeter>) -> Self {
+    pub(crate) fn new(call: F, meter: Arc<CpuMeter>) -> Self {
         Self { call: Box::pin(call), meter }
     }
 }

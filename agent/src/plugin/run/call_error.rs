@@ -147,6 +147,6 @@ impl From<Failure> for CallError {
 }
 
 /// Last words as the end of a line; empty without any.
-pub fn and_wrote(last_words: Option<&str>) -> String {
+pub(crate) fn and_wrote(last_words: Option<&str>) -> String {
     last_words.map(|words| format!("; it wrote: {}", text::line(words, usize::MAX))).unwrap_or_default()
 }

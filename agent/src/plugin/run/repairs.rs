@@ -8,13 +8,13 @@ use pharos_model::finding::{Repair, RepairKind};
 
 /// Repairs of the latest report about each subject.
 #[derive(Default)]
-pub struct Repairs {
+pub(super) struct Repairs {
     by_subject: Mutex<HashMap<String, BTreeSet<(String, RepairKind)>>>,
 }
 
 impl Repairs {
     /// Records the repairs of a report about a subject, and returns those that the previous report did not need.
-    pub fn begun<'a>(&self, about: &str, repairs: &'a [Repair]) -> Vec<&'a Repair> {
+    pub(super) fn begun<'a>(&self, about: &str, repairs: &'a [Repair]) -> Vec<&'a Repair> {
         let kind = |repair: &Repair| (repair.rule.clone(), repair.kind);
         let mut by_subject = self.by_subject.lock();
         let before = by_subject.remove(about).unwrap_or_default();

@@ -14,33 +14,33 @@ use tokio::time::timeout;
 use super::call_error::CallError;
 
 /// Calls of one plugin at the same time, where its world has no reason for more.
-pub const SHARE: usize = 8;
+pub(crate) const SHARE: usize = 8;
 /// Shares that may be in use before one plugin has to wait for another. Each turn takes address space.
-pub const SHARES: usize = 64;
+pub(crate) const SHARES: usize = 64;
 /// Longest wait for a turn. A later call would judge a snapshot that the next one has replaced.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The turns of all plugins.
-pub struct Turns {
+pub(crate) struct Turns {
     shares: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
     all: Arc<Semaphore>,
 }
 
 /// The right to one call; dropped after it.
 #[derive(Debug)]
-pub struct Turn {
+pub(crate) struct Turn {
     _own: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
 impl Turns {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { shares: Mutex::default(), all: Arc::new(Semaphore::new(SHARE * SHARES)) }
     }
 
     /// Waits for a turn, first behind the plugin's own calls, of which `calls_max` run at the same time. A share outlives generations, as
     /// calls that hang do.
-    pub async fn acquire(&self, plugin: &str, calls_max: usize) -> Result<Turn, CallError> {
+    pub(crate) async fn acquire(&self, plugin: &str, calls_max: usize) -> Result<Turn, CallError> {
         let share = self.share(plugin, calls_max);
         let Ok(Ok(own)) = timeout(WAIT_MAX, share.acquire_owned()).await else {
             return Err(CallError::Busy { waited: WAIT_MAX, behind: "its own calls" });

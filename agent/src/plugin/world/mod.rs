@@ -2,11 +2,11 @@
 //!
 //! Another world is a file here and a line in [`WORLDS`].
 
-pub mod alert_rule;
+pub(crate) mod alert_rule;
 mod definition;
-pub mod notifier;
+pub(crate) mod notifier;
 
-pub use self::definition::World;
+pub(crate) use self::definition::World;
 
 /// Every world that this agent runs.
-pub const WORLDS: [&dyn World; 2] = [alert_rule::ALERT_RULE, notifier::NOTIFIER];
+pub(super) const WORLDS: [&dyn World; 2] = [alert_rule::ALERT_RULE, notifier::NOTIFIER];

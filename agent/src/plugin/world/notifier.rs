@@ -20,7 +20,7 @@ use crate::plugin::run::linked::{InstanceState, Linked};
 use crate::plugin::run::turns::SHARE;
 
 /// The world `notifier-plugin`.
-pub const NOTIFIER: &dyn World = &Notifier;
+pub(crate) const NOTIFIER: &dyn World = &Notifier;
 
 #[derive(Debug)]
 struct Notifier;
@@ -76,7 +76,7 @@ impl Generation {
 }
 
 /// Converts the result of [`Generation::deliver`] to a delivery.
-pub fn delivery(called: Result<Outcome, CallError>) -> Delivery {
+pub(crate) fn delivery(called: Result<Outcome, CallError>) -> Delivery {
     match called {
         Ok(outcome) => message::delivery(outcome),
         Err(CallError::Refused(why)) => Delivery::Rejected { reason: UndeliveredReason::Denied, why },

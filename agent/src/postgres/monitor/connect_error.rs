@@ -47,7 +47,7 @@ impl ConnectError {
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Open(source) => source.trouble(),
-            _ => Trouble::OfServer,
+            _ => Trouble::Server,
         }
     }
 

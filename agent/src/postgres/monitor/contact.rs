@@ -70,7 +70,7 @@ impl Drop for OpenSession {
 
 impl ServerState {
     /// Records that a session began, so the server is up.
-    pub fn session_began(&self) -> OpenSession {
+    pub(super) fn session_began(&self) -> OpenSession {
         let mut state = self.state();
         state.open_sessions += 1;
         (state.dismissed, state.stopping) = (None, None);
@@ -78,7 +78,7 @@ impl ServerState {
     }
 
     /// Records that an open session was ended from outside.
-    pub fn session_ended(&self, error: &tokio_postgres::Error) {
+    pub(super) fn session_ended(&self, error: &tokio_postgres::Error) {
         let mut state = self.state();
         if error.code() == Some(&SqlState::ADMIN_SHUTDOWN) {
             state.dismissed = Some(Instant::now());
@@ -89,7 +89,7 @@ impl ServerState {
     }
 
     /// Records that no session began. Returns whether the server is stopping.
-    pub fn session_refused(&self, error: &tokio_postgres::Error) -> bool {
+    pub(super) fn session_refused(&self, error: &tokio_postgres::Error) -> bool {
         let mut state = self.state();
         match error.as_db_error() {
             Some(refusal) if *refusal.code() == SqlState::CANNOT_CONNECT_NOW => {
@@ -112,35 +112,35 @@ impl ServerState {
     }
 
     /// Records that nothing listens at the address. A later refusal comes from a server that started since.
-    pub fn server_unreachable(&self) {
+    pub(super) fn server_unreachable(&self) {
         let mut state = self.state();
         (state.dismissed, state.stopping) = (None, None);
     }
 
     /// The major version of the server; 0 before it is known.
-    pub fn major(&self) -> u32 {
+    pub(super) fn major(&self) -> u32 {
         self.state().major
     }
 
-    pub fn set_major(&self, major: u32) {
+    pub(super) fn set_major(&self, major: u32) {
         self.state().major = major;
     }
 
-    pub fn has_scram(&self) -> bool {
+    pub(super) fn has_scram(&self) -> bool {
         self.state().has_scram
     }
 
-    pub fn set_scram(&self) {
+    pub(super) fn set_scram(&self) {
         self.state().has_scram = true;
     }
 
     /// Whether a session of this datname needs a guard: its time limits are set from its start.
-    pub fn is_guarded(&self, datname: &str) -> bool {
+    pub(super) fn is_guarded(&self, datname: &str) -> bool {
         self.state().guarded.get(datname).is_some_and(|since| since.elapsed() < GUARDED_FOR)
     }
 
     /// Records that sessions of this datname need a guard for the next hour.
-    pub fn guard(&self, datname: &str) {
+    pub(super) fn guard(&self, datname: &str) {
         let mut state = self.state();
         if state.guarded.len() >= GUARDED_MAX {
             state.guarded.clear();
@@ -149,7 +149,7 @@ impl ServerState {
     }
 
     /// Records which server answers. The presets of another server are not known yet.
-    pub fn set_epoch(&self, epoch: u64) {
+    pub(super) fn set_epoch(&self, epoch: u64) {
         let mut state = self.state();
         if state.epoch.replace(epoch).is_some_and(|before| before != epoch) {
             state.guarded.clear();

@@ -12,7 +12,7 @@ const RECORDED_MAX: usize = 2;
 
 /// The datnames where sessions began, and the datname that stands in for the configured one.
 #[derive(Debug, Default)]
-pub struct AcceptingDatnames {
+pub(super) struct AcceptingDatnames {
     /// Datnames where sessions began, the latest first.
     open: VecDeque<String>,
     /// The datname that stands in for the configured one, while one does.
@@ -21,14 +21,14 @@ pub struct AcceptingDatnames {
 
 impl AcceptingDatnames {
     /// Records that a session began in this datname.
-    pub fn record(&mut self, datname: &str) {
+    pub(super) fn record(&mut self, datname: &str) {
         self.open.retain(|known| known != datname);
         self.open.push_front(datname.to_owned());
         self.open.truncate(RECORDED_MAX);
     }
 
     /// Returns the datnames to try in place of `home`, in order.
-    pub fn others(&self, home: &str) -> Vec<String> {
+    pub(super) fn others(&self, home: &str) -> Vec<String> {
         let mut others: Vec<String> = self.open.iter().filter(|datname| *datname != COMMON).cloned().collect();
         others.insert(0, COMMON.to_owned());
         others.retain(|datname| datname != home);

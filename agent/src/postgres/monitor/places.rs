@@ -13,7 +13,7 @@ use super::contact::ServerState;
 use super::entrance::AcceptingDatnames;
 
 /// Most sessions that the agent may have with one server. Sessions that hang and were given up count as well.
-pub const SESSIONS_MAX: usize = 2;
+pub(super) const SESSIONS_MAX: usize = 2;
 /// Longest wait for a place: a session that just ended may still occupy one.
 const PLACE_MAX: Duration = Duration::from_millis(200);
 /// Pause before another attempt to a datname where an attempt hangs. Only that connection may be broken, so it is tried again.
@@ -39,7 +39,7 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Records that the server was reached. Before that the attempt has no backend that could hang.
-    pub fn reached_server(&self) {
+    pub(super) fn reached_server(&self) {
         self.has_socket.store(true, Ordering::Relaxed);
     }
 

@@ -19,7 +19,7 @@ const OF_DATNAME: [&str; 4] = ["schema", "relation", "index", "statements_schema
 
 /// Where the texts of an answer were made, unless their column decides it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     #[default]
     Server,
     /// The datname of the session, whose encoding the texts have. Visits read only such texts.

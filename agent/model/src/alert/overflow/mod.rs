@@ -19,19 +19,19 @@ pub(super) struct Dropped {
 pub(super) struct AllDropped(pub BTreeMap<String, Dropped>);
 
 impl AllDropped {
-    pub fn add(&mut self, rule: &str, count: u64, severity: Severity) {
+    pub(super) fn add(&mut self, rule: &str, count: u64, severity: Severity) {
         let dropped = self.0.entry(rule.to_owned()).or_insert(Dropped { count: 0, severity });
         dropped.count = dropped.count.saturating_add(count);
         dropped.severity = dropped.severity.max(severity);
     }
 
-    pub fn add_cuts(&mut self, cuts: &[Cut]) {
+    pub(super) fn add_cuts(&mut self, cuts: &[Cut]) {
         for cut in cuts {
             self.add(&cut.rule, cut.count, cut.severity);
         }
     }
 
-    pub fn summaries(&self) -> BTreeMap<AlertKey, Finding> {
+    pub(super) fn summaries(&self) -> BTreeMap<AlertKey, Finding> {
         self.0.iter().map(|(rule, dropped)| (AlertKey::new(rule, &summary_labels()), dropped.summary(rule))).collect()
     }
 }

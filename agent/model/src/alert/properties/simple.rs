@@ -10,7 +10,7 @@ use crate::finding::Severity;
 
 /// What one event says about one label set.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Told {
+pub(super) enum Told {
     Judged(Seen),
     /// An evaluation that could not look, whether its series was there at least, and whether the rule was silent about it.
     Unknown {
@@ -27,7 +27,7 @@ pub enum Told {
     Restart,
 }
 
-pub struct Simple {
+pub(super) struct Simple {
     pub state: AlertState,
     severity: Severity,
     pub flapping: bool,
@@ -47,7 +47,7 @@ pub struct Simple {
 type Change = (AlertState, AlertState, &'static str, Severity);
 
 impl Simple {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             state: Inactive,
             severity: Severity::Info,
@@ -61,7 +61,7 @@ impl Simple {
         }
     }
 
-    pub fn step(&mut self, at_s: u64, told: Told, day: &Day) -> Vec<Change> {
+    pub(super) fn step(&mut self, at_s: u64, told: Told, day: &Day) -> Vec<Change> {
         self.said.push((at_s, told));
         let mut changes = Vec::new();
         match told {

@@ -43,7 +43,7 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub fn full(now: Duration) -> Self {
+    pub(super) fn full(now: Duration) -> Self {
         Self { new: f64::from(NEW_AT_ONCE_MAX), at: now }
     }
 
@@ -67,7 +67,7 @@ pub(super) struct Size {
 
 impl Size {
     /// The labels are there twice: in the alert and in the key that finds it.
-    pub fn of(key: &AlertKey, alert: &Alert) -> Self {
+    pub(super) fn of(key: &AlertKey, alert: &Alert) -> Self {
         let Alert { labels, evidence, title, detail, cause, fix, .. } = alert;
         let bytes = bytes(key.labels.iter().chain(labels).chain(evidence), [Some(title), Some(detail), cause.as_ref(), fix.as_ref()]);
         Self { open: usize::from(alert.state.is_open() && !key.is_summary()), bytes }
@@ -109,12 +109,12 @@ pub(super) struct OfRule {
 }
 
 impl<'a, 'b> Admission<'a, 'b> {
-    pub fn new(room: &'a mut Room<'b>, here: Size, has_critical: bool) -> Self {
+    pub(super) fn new(room: &'a mut Room<'b>, here: Size, has_critical: bool) -> Self {
         Self { room, here, has_critical }
     }
 
     /// Whether a new alert of this rule has room; if so, it is counted. The first critical alert about a subject always has.
-    pub fn admits(&mut self, of_rule: &mut OfRule, finding: &Finding) -> bool {
+    pub(super) fn admits(&mut self, of_rule: &mut OfRule, finding: &Finding) -> bool {
         let is_critical = finding.severity == Severity::Critical;
         let here = self.here.plus(Size { open: 1, bytes: bytes_of_finding(finding) });
         let fits = of_rule.open < ALERTS_PER_RULE_MAX
@@ -144,13 +144,13 @@ impl Room<'_> {
 
 impl<'a> Room<'a> {
     /// Fills the allowance up first.
-    pub fn new(allowance: &'a mut Allowance, elsewhere: &[Size], now: Duration) -> Self {
+    pub(super) fn new(allowance: &'a mut Allowance, elsewhere: &[Size], now: Duration) -> Self {
         allowance.fill(elsewhere.len() + 1, now);
         Self { allowance, elsewhere: elsewhere.iter().copied().sum() }
     }
 
     /// Bytes that alerts about this subject take beyond what the plugin has for alerts that are critical, or not.
-    pub fn excess_bytes(&self, here: Size, is_critical: bool) -> usize {
+    pub(super) fn excess_bytes(&self, here: Size, is_critical: bool) -> usize {
         let max = BYTES_PER_PLUGIN_MAX as f64 * usable(is_critical);
         here.plus(self.elsewhere).bytes.saturating_sub(max as usize)
     }

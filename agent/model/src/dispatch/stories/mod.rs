@@ -57,7 +57,7 @@ pub(super) struct Town {
 }
 
 impl Town {
-    pub fn new(routes: Vec<Route>) -> Self {
+    pub(super) fn new(routes: Vec<Route>) -> Self {
         let receivers = ["ops", "pager", "boss"].map(str::to_owned).into();
         let routes = Routes { routes, receivers };
         let now = Now { monotonic: Duration::from_secs(1_000), wall_ms: WALL_MS };
@@ -65,22 +65,22 @@ impl Town {
         Self { book: AlertBook::default(), dispatcher, now, routes, has_room: true, plugins_lie: false }
     }
 
-    pub fn with_inhibitions(mut self, inhibitions: Vec<Inhibition>) -> Self {
+    pub(super) fn with_inhibitions(mut self, inhibitions: Vec<Inhibition>) -> Self {
         self.dispatcher = Dispatcher::new(self.routes.clone(), inhibitions, vec![]);
         self
     }
 
-    pub fn pass(&mut self, seconds: u64) {
+    pub(super) fn pass(&mut self, seconds: u64) {
         self.advance(Duration::from_secs(seconds));
     }
 
-    pub fn advance(&mut self, by: Duration) {
+    pub(super) fn advance(&mut self, by: Duration) {
         self.now.monotonic += by;
         self.now.wall_ms += u64::try_from(by.as_millis()).expect("no story lasts so long");
     }
 
     /// Evaluates a subject once: exactly these rules find something wrong.
-    pub fn judge(&mut self, subject: &str, wrong: &[(&str, Severity)]) {
+    pub(super) fn judge(&mut self, subject: &str, wrong: &[(&str, Severity)]) {
         self.judge_by(&RULES, subject, wrong);
     }
 
@@ -97,7 +97,7 @@ impl Town {
     }
 
     /// Snapshot of a server that can or cannot be reached.
-    pub fn snapshot(&self, subject: &str, is_reachable: bool) -> Snapshot {
+    pub(super) fn snapshot(&self, subject: &str, is_reachable: bool) -> Snapshot {
         let up = Family::scalar("pharos_postgres_up", if is_reachable { 1.0 } else { 0.0 });
         let reading = Reading { at: self.now.monotonic, fresh_until: Duration::MAX, families: vec![up], ..Reading::default() };
         Snapshot {
@@ -109,16 +109,16 @@ impl Town {
         }
     }
 
-    pub fn release(&mut self) -> Release {
+    pub(super) fn release(&mut self) -> Release {
         self.dispatcher.release(&self.book, |_| self.has_room, self.now)
     }
 
     /// Releases, and returns one line for each row.
-    pub fn told(&mut self) -> Vec<String> {
+    pub(super) fn told(&mut self) -> Vec<String> {
         self.release().rows.iter().map(line).collect()
     }
 
-    pub fn silence(&mut self, id: &str, matchers: &[&str], seconds: u64) {
+    pub(super) fn silence(&mut self, id: &str, matchers: &[&str], seconds: u64) {
         let silence = Silence {
             id: id.to_owned(),
             matchers: Matchers(matchers.iter().map(|text| text.parse().expect("right")).collect()),
@@ -134,17 +134,17 @@ impl Town {
     }
 
     /// Returns the stored form of everything.
-    pub fn export(&self) -> (SavedBook, SavedDispatch) {
+    pub(super) fn export(&self) -> (SavedBook, SavedDispatch) {
         (self.book.export(), self.dispatcher.export())
     }
 
     /// Starts a new process from what a store has now.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.restart_with(self.export());
     }
 
     /// Starts a new process from what a store had.
-    pub fn restart_with(&mut self, (book, dispatch): (SavedBook, SavedDispatch)) {
+    pub(super) fn restart_with(&mut self, (book, dispatch): (SavedBook, SavedDispatch)) {
         let saved = serde_json::to_string(&dispatch).expect("it is JSON");
         let saved = serde_json::from_str(&saved).expect("it was written so");
         // A new process has a new monotonic clock.

@@ -45,7 +45,7 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Adds a sample that counts for `seconds`. `scale` is the number of all sessions divided by those read.
-    pub fn add(&mut self, sample: &Sample, seconds: f64, scale: f64, lasted: impl Fn(&Identity) -> Duration) {
+    pub(super) fn add(&mut self, sample: &Sample, seconds: f64, scale: f64, lasted: impl Fn(&Identity) -> Duration) {
         self.samples += 1;
         let by_pid: HashMap<i32, &ActiveSession> = sample.sessions.iter().map(|session| (session.identity.pid, session)).collect();
         let mut at_once: BTreeMap<(Work, Wait), BTreeSet<i32>> = BTreeMap::new();
@@ -75,7 +75,7 @@ impl Gathered {
     }
 
     /// Turns the sums into averages and sorted rows.
-    pub fn finish(self) -> ActivityWindow {
+    pub(super) fn finish(self) -> ActivityWindow {
         let Self { samples, by_class, by_slice, rows, other_seconds } = self;
         let taken = samples.max(1) as f64;
         let mut waits: Vec<(Work, Wait, WaitRow)> = rows.into_iter().map(|((work, wait), row)| (work, wait, row)).collect();

@@ -22,7 +22,7 @@ pub fn without_index<'a>(keys: &'a [ForeignKey], indexes: &[IndexShape]) -> Vec<
 }
 
 /// Foreign key that only this index serves; `None` if there is none.
-pub fn only_one_for<'a>(index: &IndexShape, keys: &'a [ForeignKey], indexes: &[&IndexShape]) -> Option<&'a ForeignKey> {
+pub(super) fn only_one_for<'a>(index: &IndexShape, keys: &'a [ForeignKey], indexes: &[&IndexShape]) -> Option<&'a ForeignKey> {
     let alone = |key: &&ForeignKey| serves(index, key) && !indexes.iter().any(|other| other.oid != index.oid && serves(other, key));
     keys.iter().find(alone)
 }

@@ -59,7 +59,7 @@ struct Member {
 
 impl TopSeries {
     /// Creates a choice of at most `members_max` statements.
-    pub fn new(members_max: usize) -> Self {
+    pub(super) fn new(members_max: usize) -> Self {
         Self {
             members_max,
             members: BTreeMap::new(),
@@ -71,7 +71,7 @@ impl TopSeries {
     }
 
     /// Adds the work of one read, and chooses anew. `present` returns true for entries that the view still has.
-    pub fn record(&mut self, deltas: &[StatementDelta], present: impl Fn(&StatementKey) -> bool) {
+    pub(super) fn record(&mut self, deltas: &[StatementDelta], present: impl Fn(&StatementKey) -> bool) {
         self.score(deltas);
         self.end_absent(&present);
         let chosen = self.choose(&present);
@@ -86,19 +86,19 @@ impl TopSeries {
     }
 
     /// All series, with `other` last.
-    pub fn iter(&self) -> impl Iterator<Item = StatementSeries<'_>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = StatementSeries<'_>> {
         let member = |(key, member): (_, &Member)| StatementSeries { key: Some(key), counters: member.counters, shown: member.shown };
         let other = StatementSeries { key: None, counters: self.other, shown: DetailSet::ALL };
         self.members.iter().map(member).chain([other])
     }
 
     /// Sum of all increments since the start.
-    pub fn total(&self) -> StatementCounters {
+    pub(super) fn total(&self) -> StatementCounters {
         self.total
     }
 
     /// Counts of series that ended.
-    pub fn retired(&self) -> StatementCounters {
+    pub(super) fn retired(&self) -> StatementCounters {
         self.retired
     }
 

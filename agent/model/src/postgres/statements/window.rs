@@ -41,7 +41,7 @@ impl From<&StatementRow> for Moments {
 
 impl Moments {
     /// Population standard deviation.
-    pub fn stddev(self) -> f64 {
+    pub(super) fn stddev(self) -> f64 {
         if self.count > 0.0 { (self.squares / self.count).sqrt() } else { 0.0 }
     }
 }

@@ -18,14 +18,14 @@ use crate::postgres::monitor::Session;
 const PART: PartId = PartId::Activity;
 
 /// Reads sessions and their waits. Takes samples of the waits between its runs.
-pub struct Activity {
+pub(crate) struct Activity {
     interval: Duration,
     sampling: Duration,
     history: History,
 }
 
 impl Activity {
-    pub fn new(interval: Duration, sampling: Duration) -> Self {
+    pub(crate) fn new(interval: Duration, sampling: Duration) -> Self {
         Self { interval, sampling, history: History::new(sampling) }
     }
 

@@ -13,7 +13,7 @@ const PART: PartId = PartId::Activity;
 
 /// Totals of connections by datname, state and wait.
 #[derive(Default)]
-pub struct Totals {
+pub(super) struct Totals {
     connections: BTreeMap<(String, String), f64>,
     waiting: BTreeMap<String, f64>,
     connections_max: Option<f64>,
@@ -27,11 +27,11 @@ pub struct Totals {
 
 impl Totals {
     /// Whether a session waits for a lock.
-    pub fn waits_for_locks(&self) -> bool {
+    pub(super) fn waits_for_locks(&self) -> bool {
         self.waiting.contains_key("Lock")
     }
 
-    pub fn read(rows: &[Row]) -> Result<Self, CollectError> {
+    pub(super) fn read(rows: &[Row]) -> Result<Self, CollectError> {
         let mut totals = Self::default();
         for row in rows {
             let row = Fields::new(PART, row);
@@ -52,7 +52,7 @@ impl Totals {
         Ok(totals)
     }
 
-    pub fn families(&self) -> Vec<Family> {
+    pub(super) fn families(&self) -> Vec<Family> {
         let mut connections = FamiliesBuilder::new(&["datname", "state"], &["pharos_postgres_connections"]);
         for ((datname, state), count) in &self.connections {
             connections.push(&[datname, state], &[Some(*count)]);
@@ -83,7 +83,7 @@ impl Totals {
 }
 
 /// Makes the table of sessions with the oldest transactions.
-pub fn sessions(rows: &[Row]) -> Result<Table, CollectError> {
+pub(super) fn sessions(rows: &[Row]) -> Result<Table, CollectError> {
     let rows: Vec<Fields<'_>> = rows.iter().map(|row| Fields::new(PART, row)).collect();
     let texts = |column: &str| rows.iter().map(|row| row.field::<Option<&str>>(column)).collect::<Result<Vec<_>, _>>();
     let floats = |column: &str| rows.iter().map(|row| row.number(column)).collect::<Result<Vec<_>, _>>();

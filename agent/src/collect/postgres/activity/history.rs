@@ -27,7 +27,7 @@ const SERIES_MAX: usize = 60;
 const MANY: usize = 30;
 
 /// Samples of active sessions since the last report.
-pub struct History {
+pub(super) struct History {
     sampler: Sampler,
     series: Top<1, 0>,
     /// Number of active sessions in the last sample. It decides how the next sample is read.
@@ -36,12 +36,12 @@ pub struct History {
 }
 
 impl History {
-    pub fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { sampler: Sampler::new(interval), series: Top::new(SERIES_MAX, []), working: 0, epoch: 0 }
     }
 
     /// Takes one sample. Returns what it noticed, such as waits for locks.
-    pub async fn sample(&mut self, session: &Session, now: Now) -> Result<Noticed, CollectError> {
+    pub(super) async fn sample(&mut self, session: &Session, now: Now) -> Result<Noticed, CollectError> {
         if std::mem::replace(&mut self.epoch, session.epoch()) != session.epoch() {
             self.sampler.remove_sessions();
         }
@@ -55,12 +55,12 @@ impl History {
     }
 
     /// Whether a sample is due. A run directly after a sample needs no sample of its own.
-    pub fn is_due(&self, now: Now) -> bool {
+    pub(super) fn is_due(&self, now: Now) -> bool {
         self.sampler.is_due(now.monotonic)
     }
 
     /// Reports the samples since the last report.
-    pub fn report(&mut self) -> (Vec<Family>, Table, u64) {
+    pub(super) fn report(&mut self) -> (Vec<Family>, Table, u64) {
         let mut window = self.sampler.report();
         window.truncate(LISTED_MAX);
         let mut families = averages(&window);

@@ -5,4 +5,4 @@ mod connections;
 mod history;
 mod wait_classes;
 
-pub use self::collector::Activity;
+pub(super) use self::collector::Activity;

@@ -35,7 +35,7 @@ const GAUGES: [(&str, &str, Fold); 4] = [
 ];
 
 /// Reads the counters of each datname, and its distance from wraparound.
-pub struct DatnameCounters {
+pub(crate) struct DatnameCounters {
     interval: Duration,
     resets: Resets,
     top: Top<{ COUNTERS.len() }, { GAUGES.len() }>,
@@ -67,7 +67,7 @@ impl LastSession {
 }
 
 impl DatnameCounters {
-    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+    pub(crate) fn new(interval: Duration, notebook: Notebook) -> Self {
         Self {
             interval,
             notebook,

@@ -1,7 +1,7 @@
 //! The counters of a datname that have a metric each.
 
 /// Metrics, each with the column that has its value.
-pub const COUNTERS: [(&str, &str); 22] = [
+pub(super) const COUNTERS: [(&str, &str); 22] = [
     ("pharos_postgres_commits_total", "commits"),
     ("pharos_postgres_rollbacks_total", "rollbacks"),
     ("pharos_postgres_blocks_read_total", "blocks_read"),
@@ -27,4 +27,4 @@ pub const COUNTERS: [(&str, &str); 22] = [
 ];
 
 /// Index of the checksum failures among the counters.
-pub const FAILURES: usize = 13;
+pub(super) const FAILURES: usize = 13;

@@ -15,7 +15,7 @@ const PART: PartId = PartId::Database;
 
 /// Checksum failures that the server counted in each datname, and counts that it lost.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Failures {
+pub(super) struct Failures {
     cluster: Cluster,
     losses: Losses,
     /// Whether the note of an earlier run of the agent was restored.
@@ -30,7 +30,7 @@ pub struct Failures {
 }
 
 impl Failures {
-    pub async fn observe(&mut self, read: &[(&str, Count)], meaning: ResetTime, cluster: &Cluster, notebook: &Notebook, now: Now) {
+    pub(super) async fn observe(&mut self, read: &[(&str, Count)], meaning: ResetTime, cluster: &Cluster, notebook: &Notebook, now: Now) {
         if !self.cluster.may_be(cluster) {
             (self.cluster, self.losses, self.first) = (Cluster::default(), Losses::default(), None);
         }
@@ -61,7 +61,7 @@ impl Failures {
     }
 
     /// Lists the lost counts of each datname. A row without a datname means that any may have lost counts: the note is not restored yet.
-    pub fn table(&self) -> Table {
+    pub(super) fn table(&self) -> Table {
         let lost = self.losses.lost().map(|(datname, counted)| (Some(datname), Some(counted)));
         let rows: Vec<(Option<&str>, Option<f64>)> = lost.chain((!self.is_restored).then_some((None, None))).collect();
         Table::new(

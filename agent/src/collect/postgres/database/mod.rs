@@ -4,4 +4,4 @@ mod collector;
 mod counters;
 mod failures;
 
-pub use self::collector::DatnameCounters;
+pub(super) use self::collector::DatnameCounters;

@@ -35,7 +35,7 @@ const HELD_RUNS: u32 = 6;
 const HELD_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Reads lock waits as trees, and how full the lock table is.
-pub struct Locks {
+pub(crate) struct Locks {
     interval: Duration,
     reading: LockReading,
     held: Option<HeldLocks>,
@@ -51,7 +51,7 @@ struct HeldLocks {
 }
 
 impl Locks {
-    pub fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration) -> Self {
         Self { interval, reading: LockReading::default(), held: None, left_out: 0 }
     }
 

@@ -66,14 +66,14 @@ impl Backend {
 
 /// The lock waits of one reading.
 #[derive(Default)]
-pub struct LockWaits {
+pub(super) struct LockWaits {
     forest: LockForest,
     /// Sessions by process id. A parallel query has the id of its leader, and the wait of its first waiting worker.
     backends: HashMap<i32, Backend>,
 }
 
 impl LockWaits {
-    pub fn new(rows: &[Row]) -> Result<Self, CollectError> {
+    pub(super) fn new(rows: &[Row]) -> Result<Self, CollectError> {
         let rows = rows.iter().map(Backend::read).collect::<Result<Vec<_>, _>>()?;
         let forest = LockForest::new(rows.iter().filter_map(Backend::waiting));
         let mut backends: HashMap<i32, Backend> = HashMap::new();
@@ -92,7 +92,7 @@ impl LockWaits {
         Ok(Self { forest, backends })
     }
 
-    pub fn families(&self) -> Vec<Family> {
+    pub(super) fn families(&self) -> Vec<Family> {
         let oldest = self.backends.values().filter_map(|backend| backend.wait_seconds).fold(0.0, f64::max);
         let depth = self.forest.roots.iter().map(|root| root.depth).max().unwrap_or(0);
         vec![
@@ -104,7 +104,7 @@ impl LockWaits {
     }
 
     /// Lists a row per waiting session. A waiter with several roots names the one that most others wait for.
-    pub fn table(&self) -> Table {
+    pub(super) fn table(&self) -> Table {
         let waiters = &self.forest.waiters;
         let sessions: HashMap<i32, LockSession> = self.backends.iter().map(|(pid, backend)| (*pid, backend.session.clone())).collect();
         let roots: Vec<Option<&Root>> = waiters.iter().map(|waiter| self.forest.gravest_root(waiter)).collect();

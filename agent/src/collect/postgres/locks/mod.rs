@@ -6,4 +6,4 @@
 mod collector;
 mod forest;
 
-pub use self::collector::Locks;
+pub(super) use self::collector::Locks;

@@ -20,7 +20,7 @@ use crate::postgres::monitor::Session;
 const PART: PartId = PartId::Replication;
 
 /// Reads the standbys and slots of a server, and its own lag if it is a standby.
-pub struct Replication {
+pub(crate) struct Replication {
     interval: Duration,
     /// Positions in the WAL that this server sends, over time.
     sent: LsnHistory,
@@ -29,7 +29,7 @@ pub struct Replication {
 }
 
 impl Replication {
-    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+    pub(crate) fn new(interval: Duration, notebook: Notebook) -> Self {
         Self { interval, sent: LsnHistory::default(), standby: Standby::default(), slots: Slots::new(notebook) }
     }
 

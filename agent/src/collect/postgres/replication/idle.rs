@@ -20,7 +20,7 @@ const NOTE_PAUSE: Duration = Duration::from_mins(1);
 
 /// Since when the slots of one server have no consumer.
 #[derive(Debug, Default)]
-pub struct IdleSlots {
+pub(super) struct IdleSlots {
     slots: BTreeMap<String, SlotHistory>,
     cluster: Cluster,
     /// Whether the note of an earlier run of the agent was restored.
@@ -32,7 +32,7 @@ pub struct IdleSlots {
 
 /// The history of one slot, over several readings.
 #[derive(Debug, Default)]
-pub struct SlotHistory {
+pub(super) struct SlotHistory {
     /// Since when this run of the agent has observed no consumer.
     inactive_since: Option<Duration>,
     /// For how long an earlier run of the agent had observed no consumer.
@@ -62,7 +62,7 @@ struct NotedSlot {
 
 impl IdleSlots {
     /// Begins a reading. Restores the note of an earlier run of the agent as soon as the store returns it.
-    pub async fn restore(&mut self, cluster: &Cluster, notebook: &Notebook, now: Now) {
+    pub(super) async fn restore(&mut self, cluster: &Cluster, notebook: &Notebook, now: Now) {
         if !self.cluster.may_be(cluster) {
             *self = Self { is_restored: true, ..Self::default() };
         }
@@ -81,7 +81,7 @@ impl IdleSlots {
     ///
     /// `reported` is the number of seconds that the server reports, if it does. Without it, the time of an unused slot is unknown until the
     /// note of an earlier run of the agent is restored.
-    pub fn observe(
+    pub(super) fn observe(
         &mut self,
         name: &str,
         active: bool,
@@ -102,7 +102,7 @@ impl IdleSlots {
     }
 
     /// Ends a reading. Removes slots that are gone, and stores the note if it changed.
-    pub async fn retain_and_store(&mut self, is_there: impl Fn(&str) -> bool, notebook: &Notebook, now: Now) {
+    pub(super) async fn retain_and_store(&mut self, is_there: impl Fn(&str) -> bool, notebook: &Notebook, now: Now) {
         self.slots.retain(|name, _| is_there(name));
         if !self.is_restored {
             return;
@@ -159,7 +159,7 @@ impl SlotHistory {
     }
 
     /// Seconds since the slot moved without a connected consumer, if that was observed.
-    pub fn seconds_since_move(&self, now: Duration) -> Option<f64> {
+    pub(super) fn seconds_since_move(&self, now: Duration) -> Option<f64> {
         self.moved_at.map(|moved_at| now.saturating_sub(moved_at).as_secs_f64())
     }
 }

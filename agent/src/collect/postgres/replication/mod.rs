@@ -9,4 +9,4 @@ mod senders;
 mod slots;
 mod standby;
 
-pub use self::collector::Replication;
+pub(super) use self::collector::Replication;

@@ -23,7 +23,7 @@ const METRICS: [&str; 7] = [
 ];
 
 /// Most senders that are read.
-pub const READ_MAX: i64 = 200;
+pub(super) const READ_MAX: i64 = 200;
 
 /// A connected standby.
 struct Sender<'a> {
@@ -43,7 +43,7 @@ struct Sender<'a> {
 }
 
 /// Makes the metrics and the table of the connected standbys.
-pub fn facts(rows: &[Row], history: &LsnHistory, now: Duration) -> Result<(Vec<Family>, Table), CollectError> {
+pub(super) fn facts(rows: &[Row], history: &LsnHistory, now: Duration) -> Result<(Vec<Family>, Table), CollectError> {
     let mut senders = Vec::new();
     for row in rows {
         let row = Fields::new(PART, row);

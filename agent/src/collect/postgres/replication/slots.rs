@@ -36,14 +36,14 @@ const METRICS: [&str; 9] = [
 const READ_MAX: i64 = 200;
 
 /// Reads replication slots, with their history.
-pub struct Slots {
+pub(super) struct Slots {
     idle: IdleSlots,
     resets: Resets,
     notebook: Notebook,
 }
 
 /// The facts about slots that one reading gave.
-pub struct SlotFacts {
+pub(super) struct SlotFacts {
     pub families: Vec<Family>,
     pub table: Table,
     /// The epoch of the slots' counters.
@@ -77,11 +77,11 @@ struct Slot<'a> {
 }
 
 impl Slots {
-    pub fn new(notebook: Notebook) -> Self {
+    pub(super) fn new(notebook: Notebook) -> Self {
         Self { idle: IdleSlots::default(), resets: Resets::default(), notebook }
     }
 
-    pub async fn read(&mut self, session: &Session, now: Now) -> Result<SlotFacts, CollectError> {
+    pub(super) async fn read(&mut self, session: &Session, now: Now) -> Result<SlotFacts, CollectError> {
         let rows = query_with(session, PART, SLOTS.sql(session.major()), &[(&READ_MAX, Type::INT8)]).await?;
         self.idle.restore(&Cluster::new(session.system_identifier()), &self.notebook, now).await;
         let mut slots = Vec::new();

@@ -17,12 +17,17 @@ const CONFLICTS: Versioned = Versioned::new(&[(14, include_str!("../sql/conflict
 
 /// Reads the lag of a server that is a standby, over time.
 #[derive(Default)]
-pub struct Standby {
+pub(super) struct Standby {
     replay_lag: ReplayLag,
 }
 
 impl Standby {
-    pub async fn read(&mut self, session: &Session, course: Course, now: Duration) -> Result<(Vec<Family>, Option<Table>), CollectError> {
+    pub(super) async fn read(
+        &mut self,
+        session: &Session,
+        course: Course,
+        now: Duration,
+    ) -> Result<(Vec<Family>, Option<Table>), CollectError> {
         let mut families = Vec::new();
         let mut table = None;
         // A standby that was promoted meanwhile has no row.

@@ -23,7 +23,7 @@ const LISTED_MAX: usize = 200;
 const PARTIAL_READS_MAX: u32 = 20;
 
 /// Reads the counters of pg_stat_statements, and texts of the statements that are shown.
-pub struct Statements {
+pub(crate) struct Statements {
     interval: Duration,
     accounts: Accounts,
     texts: Texts,
@@ -37,7 +37,7 @@ pub struct Statements {
 }
 
 impl Statements {
-    pub fn new(interval: Duration) -> Self {
+    pub(crate) fn new(interval: Duration) -> Self {
         Self {
             interval,
             accounts: Accounts::default(),

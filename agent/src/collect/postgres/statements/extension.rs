@@ -50,7 +50,7 @@ const DETAILS: [(&str, Detail); 17] = [
 ];
 
 /// The installed extension, which was found in the datname of the session.
-pub struct Extension {
+pub(super) struct Extension {
     pub schema: String,
     pub entries_max: f64,
     /// Major version of the server whose columns the extension has.
@@ -60,7 +60,7 @@ pub struct Extension {
 }
 
 /// The rows that were read from the view.
-pub struct View {
+pub(super) struct View {
     pub read: StatementsRead,
     /// Number of entries beyond those that were read.
     pub left_out: u64,
@@ -73,21 +73,21 @@ pub struct View {
 
 /// The names of the datnames and roles of entries, by their numbers (oid).
 #[derive(Debug, Default)]
-pub struct Names {
+pub(super) struct Names {
     datnames: BTreeMap<u32, String>,
     roles: BTreeMap<u32, String>,
 }
 
 impl Names {
     /// Whether a datname or role that is in both has another name.
-    pub fn differ(&self, others: &Self) -> bool {
+    pub(super) fn differ(&self, others: &Self) -> bool {
         let differ = |known: &BTreeMap<u32, String>, read: &BTreeMap<u32, String>| {
             read.iter().any(|(oid, name)| known.get(oid).is_some_and(|known| known != name))
         };
         differ(&self.datnames, &others.datnames) || differ(&self.roles, &others.roles)
     }
 
-    pub fn extend(&mut self, others: Self) {
+    pub(super) fn extend(&mut self, others: Self) {
         self.datnames.extend(others.datnames);
         self.roles.extend(others.roles);
     }
@@ -95,7 +95,7 @@ impl Names {
 
 impl Extension {
     /// Finds the extension, or the reason why it cannot be read.
-    pub async fn find(session: &Session) -> Result<Self, CollectError> {
+    pub(super) async fn find(session: &Session) -> Result<Self, CollectError> {
         if session.is_elsewhere() {
             let why = "the datname of the URL accepts no session, and pg_stat_statements is searched only there";
             return Err(CollectError::Unsupported(Missing::new(why)));
@@ -144,7 +144,11 @@ impl Extension {
 
     /// Reads entries, up to the limit. `known` returns the states that need not be read again, given the evictions and resets of the
     /// server. If the view is reset meanwhile, the rows mix two times, so all are read once more. A second reset counts as a later one.
-    pub async fn read(&self, session: &Session, known: impl FnOnce(StatementsInfo) -> Option<Vec<i64>>) -> Result<View, CollectError> {
+    pub(super) async fn read(
+        &self,
+        session: &Session,
+        known: impl FnOnce(StatementsInfo) -> Option<Vec<i64>>,
+    ) -> Result<View, CollectError> {
         let before = self.info(session).await?;
         let states = known(before.0).filter(|_| self.has_room() && !self.must_ask_briefly);
         let rows = self.rows(session, states.as_deref().unwrap_or_default()).await?;
@@ -190,7 +194,7 @@ impl Extension {
     }
 
     /// Inserts the schema of the extension into a template.
-    pub fn sql(&self, template: &str) -> String {
+    pub(super) fn sql(&self, template: &str) -> String {
         template.replace("{schema}", &self.schema)
     }
 

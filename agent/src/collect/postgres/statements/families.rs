@@ -38,7 +38,7 @@ const WINDOW: [&str; 2] = ["pharos_postgres_statement_mean_time_seconds", "pharo
 const LABELS: [&str; 4] = ["datname", "user", "fingerprint", "toplevel"];
 
 /// Makes the series of statements. `counted` is the set of details that the extension counts.
-pub fn series<'a>(series: impl Iterator<Item = StatementSeries<'a>>, counted: DetailSet) -> Vec<Family> {
+pub(super) fn series<'a>(series: impl Iterator<Item = StatementSeries<'a>>, counted: DetailSet) -> Vec<Family> {
     let mut families = FamiliesBuilder::new(&LABELS, &COUNTERS);
     let mut details = FamiliesBuilder::new(&LABELS, &DETAILS.map(|(_, metric)| metric));
     for StatementSeries { key, counters, shown } in series {
@@ -62,7 +62,7 @@ pub fn series<'a>(series: impl Iterator<Item = StatementSeries<'a>>, counted: De
 }
 
 /// Makes the two metrics of the latest window. Only statements with a series of their own have them: a mean of all others is useless.
-pub fn windows<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[StatementDelta]) -> Vec<Family> {
+pub(super) fn windows<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[StatementDelta]) -> Vec<Family> {
     let mut families = FamiliesBuilder::new(&LABELS, &WINDOW);
     for key in series.filter_map(|series| series.key) {
         let Ok(index) = deltas.binary_search_by(|delta| delta.key.cmp(key)) else { continue };
@@ -73,7 +73,7 @@ pub fn windows<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[
 }
 
 /// Lists statements that ran and have no series of their own. A statement that did not run counts as gone.
-pub fn unlisted<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[StatementDelta]) -> Unlisted {
+pub(super) fn unlisted<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[StatementDelta]) -> Unlisted {
     let listed: BTreeSet<&StatementKey> = series.filter_map(|series| series.key).collect();
     let others = deltas.iter().filter(|delta| delta.counters.calls > 0 && !listed.contains(&delta.key));
     let named: Vec<(&StatementKey, String)> = others.map(|delta| (&delta.key, delta.key.fingerprint())).collect();

@@ -5,4 +5,4 @@ mod extension;
 mod families;
 mod texts;
 
-pub use self::collector::Statements;
+pub(super) use self::collector::Statements;

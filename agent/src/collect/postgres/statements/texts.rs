@@ -36,7 +36,7 @@ const STORED_BYTES_MAX: usize = 4 << 20;
 
 /// The stored texts of statements, by query id.
 #[derive(Debug)]
-pub struct Texts {
+pub(super) struct Texts {
     known: BTreeMap<i64, String>,
     known_bytes: usize,
     asked_at: Option<Duration>,
@@ -53,13 +53,13 @@ impl Default for Texts {
 }
 
 impl Texts {
-    pub fn text(&self, queryid: i64) -> Option<&str> {
+    pub(super) fn text(&self, queryid: i64) -> Option<&str> {
         self.known.get(&queryid).map(String::as_str)
     }
 
     /// Reads texts that are not known yet, unless the pause since the last query still lasts. A server that does not answer in time is
     /// asked less often. The counters are read all the same, as long as the session is open.
-    pub async fn update(&mut self, session: &Session, sql: &str, wanted: &BTreeSet<i64>, now: Now) -> Result<(), CollectError> {
+    pub(super) async fn update(&mut self, session: &Session, sql: &str, wanted: &BTreeSet<i64>, now: Now) -> Result<(), CollectError> {
         let unknown: Vec<i64> = wanted.iter().filter(|queryid| !self.known.contains_key(*queryid)).copied().take(ASKED_MAX).collect();
         let too_soon = self.asked_at.is_some_and(|at| now.monotonic.saturating_sub(at) < self.pause);
         if unknown.is_empty() {

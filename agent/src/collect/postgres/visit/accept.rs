@@ -10,10 +10,10 @@ use tracing::{info, warn};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{ConnectError, Connector};
 
-pub const PART: PartId = PartId::Accept;
+pub(super) const PART: PartId = PartId::Accept;
 
 /// Opens a session at each check and closes it at once.
-pub struct AcceptCheck {
+pub(super) struct AcceptCheck {
     /// The session of a check is the second of the two that the agent may have, and lives for one handshake.
     connector: Connector,
     /// Whether the last check was refused.
@@ -21,12 +21,12 @@ pub struct AcceptCheck {
 }
 
 impl AcceptCheck {
-    pub fn new(connector: Connector) -> Self {
+    pub(super) fn new(connector: Connector) -> Self {
         Self { connector, refused: false }
     }
 
     /// Opens a session and closes it at once. Returns an error if the result is unknown, or if the server is shutting down.
-    pub async fn connect_once(&mut self) -> Result<Facts, CollectError> {
+    pub(super) async fn connect_once(&mut self) -> Result<Facts, CollectError> {
         let refusal = match self.connector.connect().await {
             Ok(_) => None,
             // The trouble is on the side of the agent: it shows nothing about the server.

@@ -24,11 +24,11 @@ const ESTIMATED_BYTES_MIN: i64 = 128 << 10;
 const BTREE_FILLFACTOR: f64 = 90.0;
 
 /// Why the bloat of a large relation is not known.
-pub const UNKNOWN: &str = "its bloat is not estimated: it was never analysed, or it is not among the largest";
+pub(super) const UNKNOWN: &str = "its bloat is not estimated: it was never analysed, or it is not among the largest";
 
 /// The estimate of a relation's unused space.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Estimate {
+pub(super) enum Estimate {
     Estimated(Bloat),
     /// The relation was not analyzed since its columns last changed.
     NoStatistics,
@@ -39,11 +39,11 @@ pub enum Estimate {
 }
 
 /// Estimates by relation (oid). Small relations are left out.
-pub type Estimates = HashMap<u32, Estimate>;
+pub(super) type Estimates = HashMap<u32, Estimate>;
 
 impl Estimate {
     /// Name of the state in the tables.
-    pub fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> &'static str {
         match self {
             Self::Estimated(_) => "estimated",
             Self::NoStatistics => "no-statistics",
@@ -53,11 +53,11 @@ impl Estimate {
     }
 
     /// Whether the bloat is known, is never estimated, or is unknown for a reason that is reported for the whole datname.
-    pub fn is_explained(&self) -> bool {
+    pub(super) fn is_explained(&self) -> bool {
         matches!(self, Self::Estimated(_) | Self::OtherKind | Self::NotEstimable)
     }
 
-    pub fn bloat(&self) -> Option<Bloat> {
+    pub(super) fn bloat(&self) -> Option<Bloat> {
         match self {
             Self::Estimated(bloat) => Some(*bloat),
             _ => None,
@@ -66,7 +66,7 @@ impl Estimate {
 }
 
 /// Lists the datnames whose bloat is unknown because the role may not read the statistics.
-pub fn hidden<'a>(context: impl Iterator<Item = &'a DatnameContext>, what: &str) -> Vec<Hidden> {
+pub(super) fn hidden<'a>(context: impl Iterator<Item = &'a DatnameContext>, what: &str) -> Vec<Hidden> {
     let unread = context.filter(|context| !context.reads_statistics);
     let hidden = |context: &DatnameContext| Hidden {
         datname: context.datname.clone(),
@@ -77,7 +77,7 @@ pub fn hidden<'a>(context: impl Iterator<Item = &'a DatnameContext>, what: &str)
 }
 
 /// Returns the command that lets the role read the statistics.
-pub fn cure(role: &str) -> String {
+pub(super) fn cure(role: &str) -> String {
     let columns = STATISTIC_COLUMNS.join(", ");
     format!(
         "in this datname: GRANT SELECT ({columns}) ON pg_catalog.pg_statistic TO {}; `pharos doctor` writes that for all of them",
@@ -86,7 +86,7 @@ pub fn cure(role: &str) -> String {
 }
 
 /// Estimates the bloat of the largest tables.
-pub async fn of_tables(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
+pub(super) async fn of_tables(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
     let tables: HashMap<u32, &TableRow> = relations.tables.iter().map(|table| (table.oid, table)).collect();
     let wanted = largest(relations.tables.iter().map(|table| (table.heap_bytes, table.oid)));
     if !relations.context.reads_statistics {
@@ -117,7 +117,7 @@ pub async fn of_tables(session: &Session, collector: PartId, relations: &Relatio
 }
 
 /// Estimates the bloat of the largest B-tree indexes.
-pub async fn of_indexes(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
+pub(super) async fn of_indexes(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
     let indexes: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
     let wanted = largest(relations.indexes.iter().map(|index| (index.size_bytes, index.oid)));
     if !relations.context.reads_statistics {

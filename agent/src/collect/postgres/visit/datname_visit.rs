@@ -11,10 +11,10 @@ use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::Session;
 
 /// Most datnames that have series of their own.
-pub const SERIES_MAX: usize = 200;
+pub(super) const SERIES_MAX: usize = 200;
 
 /// Reads one family of facts in every datname, one after the other.
-pub trait Visit: Send {
+pub(super) trait Visit: Send {
     /// The part of the snapshot that the visit fills.
     fn part(&self) -> PartId;
     fn interval(&self) -> Duration;

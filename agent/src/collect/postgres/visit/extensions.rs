@@ -14,7 +14,7 @@ use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts, Missing};
 use crate::postgres::monitor::Session;
 
-pub const PART: PartId = PartId::Extensions;
+pub(super) const PART: PartId = PartId::Extensions;
 
 /// Most extensions read in one datname.
 const READ_MAX: i64 = 200;
@@ -22,7 +22,7 @@ const READ_MAX: i64 = 200;
 const LISTED_MAX: usize = 2_000;
 
 /// Reads the extensions of every datname.
-pub struct Extensions {
+pub(super) struct Extensions {
     interval: Duration,
     /// Readings of the round that is under way.
     datnames: Vec<String>,
@@ -45,7 +45,7 @@ impl Extension {
 }
 
 impl Extensions {
-    pub fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { interval, datnames: Vec::new(), read: Vec::new() }
     }
 

@@ -24,7 +24,7 @@ use crate::postgres::monitor::{ConnectError, Session};
 const ROUND_MAX: Duration = Duration::from_mins(2);
 
 /// The results of one visit in a round.
-pub struct VisitResult {
+pub(super) struct VisitResult {
     pub part: PartId,
     pub round: Round,
     pub cost: Cost,
@@ -32,7 +32,7 @@ pub struct VisitResult {
 }
 
 /// A round that is under way.
-pub struct RunningRound {
+pub(super) struct RunningRound {
     pub started: Instant,
     pub now: Now,
     pub results: Vec<VisitResult>,
@@ -42,7 +42,7 @@ pub struct RunningRound {
 
 impl RunningRound {
     /// Visits the configured datname, and lists the other datnames there.
-    pub async fn begin(access: &ServerAccess, visits: &mut [&mut dyn Visit], order: &mut VisitOrder, now: Now) -> Self {
+    pub(super) async fn begin(access: &ServerAccess, visits: &mut [&mut dyn Visit], order: &mut VisitOrder, now: Now) -> Self {
         let result = |visit: &&mut dyn Visit| VisitResult {
             part: visit.part(),
             round: Round::default(),
@@ -86,12 +86,12 @@ impl RunningRound {
     }
 
     /// Whether every datname was tried.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.remaining.is_empty()
     }
 
     /// Visits the next datname.
-    pub async fn step(&mut self, access: &ServerAccess, visits: &mut [&mut dyn Visit], order: &mut VisitOrder) {
+    pub(super) async fn step(&mut self, access: &ServerAccess, visits: &mut [&mut dyn Visit], order: &mut VisitOrder) {
         if self.started.elapsed() >= ROUND_MAX {
             order.resume_at = self.remaining.front().map(|other| other.datname.clone());
             let why = format!("a round takes {ROUND_MAX:?} at most and did not reach this datname; the next round begins with it");

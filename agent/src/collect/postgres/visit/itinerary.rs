@@ -13,7 +13,7 @@ use crate::postgres::monitor::Session;
 
 /// What one round leaves to the next.
 #[derive(Debug, Default)]
-pub struct VisitOrder {
+pub(super) struct VisitOrder {
     /// All datnames but the configured one, as listed last.
     pub others: Vec<OtherDatname>,
     /// The datname that the next round begins with.
@@ -22,14 +22,14 @@ pub struct VisitOrder {
 
 impl VisitOrder {
     /// Returns the datnames in the order of the next round.
-    pub fn datnames(&self) -> VecDeque<OtherDatname> {
+    pub(super) fn datnames(&self) -> VecDeque<OtherDatname> {
         resume(self.others.clone(), self.resume_at.as_deref(), |other| &other.datname).into()
     }
 }
 
 /// A datname other than the configured one.
 #[derive(Debug, Clone)]
-pub struct OtherDatname {
+pub(super) struct OtherDatname {
     pub datname: String,
     /// Whether the name has bytes that are not text, and is shown with escapes.
     pub is_escaped: bool,
@@ -40,7 +40,7 @@ pub struct OtherDatname {
 
 /// Why no role, or not this role, can connect to a datname. The catalogue shows it, so no connection is tried.
 #[derive(Debug, Clone, Copy)]
-pub enum Hindrance {
+pub(super) enum Hindrance {
     Invalid,
     Closed,
     Limit,
@@ -59,7 +59,7 @@ impl Hindrance {
     }
 
     /// Makes the failure of a visit, with the statement that removes the hindrance.
-    pub fn failure(self, datname: &str, is_escaped: bool, role: &str) -> Failure {
+    pub(super) fn failure(self, datname: &str, is_escaped: bool, role: &str) -> Failure {
         // A name with escapes is not the name on the server, and may be the name of another datname.
         let name = if is_escaped { format!("<{datname}>") } else { identifier(datname) };
         let (reason, missing) = match self {
@@ -82,7 +82,7 @@ impl Hindrance {
 }
 
 /// The datnames of a server, as listed at the start of a round.
-pub struct ListedDatnames {
+pub(super) struct ListedDatnames {
     /// All datnames but the configured one, in the order of their names.
     pub others: Vec<OtherDatname>,
     /// Numbers (oid) of all datnames.
@@ -92,7 +92,7 @@ pub struct ListedDatnames {
 }
 
 /// Lists the datnames of the server, with the reason why one cannot be visited.
-pub async fn list(session: &Session, home: &str) -> Result<ListedDatnames, CollectError> {
+pub(super) async fn list(session: &Session, home: &str) -> Result<ListedDatnames, CollectError> {
     let rows = query(session, PartId::Datnames, include_str!("../sql/datnames.sql")).await?;
     let (mut others, mut numbers, mut total) = (Vec::new(), BTreeSet::new(), 0);
     for row in &rows {

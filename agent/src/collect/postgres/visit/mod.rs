@@ -18,4 +18,4 @@ mod subscription_tables;
 mod tables;
 mod visitor;
 
-pub use self::visitor::DatnameVisits;
+pub(super) use self::visitor::DatnameVisits;

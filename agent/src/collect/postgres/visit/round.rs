@@ -8,7 +8,7 @@ use crate::collect::{CollectError, Missing};
 
 /// The datnames that were visited in a round, and those that were not.
 #[derive(Debug, Default)]
-pub struct Round {
+pub(super) struct Round {
     /// The epoch of the server's counters.
     pub epoch: u64,
     /// Numbers (oid) of all datnames that exist, if they could be listed.
@@ -20,7 +20,7 @@ pub struct Round {
 
 /// A datname that a round tried to visit.
 #[derive(Debug, Clone)]
-pub struct Visited {
+pub(super) struct Visited {
     pub datname: String,
     /// Why the visit failed, if it did.
     pub failure: Option<Failure>,
@@ -28,7 +28,7 @@ pub struct Visited {
 
 /// Why a visit of a datname read nothing.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub(super) struct Failure {
     /// The reason as a sentence, in one line.
     pub why: String,
     pub reason: FailureReason,
@@ -39,31 +39,31 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn new(reason: FailureReason, why: &str) -> Self {
+    pub(super) fn new(reason: FailureReason, why: &str) -> Self {
         // A server answers in several lines.
         let why = why.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
         Self { why, reason, cure: None, is_unsupported: reason == FailureReason::Unsupported }
     }
 
     /// Makes a failure of facts that the datname does not offer.
-    pub fn unsupported(reason: FailureReason, missing: Missing) -> Self {
+    pub(super) fn unsupported(reason: FailureReason, missing: Missing) -> Self {
         Self { is_unsupported: true, ..Self::new(reason, &missing.why) }.cured_by(missing.cure)
     }
 
-    pub fn cured_by(self, cure: Option<String>) -> Self {
+    pub(super) fn cured_by(self, cure: Option<String>) -> Self {
         Self { cure, ..self }
     }
 
     /// Formats the reason and the cure as one text.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.missing().to_string()
     }
 
-    pub fn missing(&self) -> Missing {
+    pub(super) fn missing(&self) -> Missing {
         Missing { why: self.why.clone(), cure: self.cure.clone() }
     }
 
-    pub fn of(err: &CollectError) -> Self {
+    pub(super) fn of(err: &CollectError) -> Self {
         match err {
             CollectError::Unsupported(missing) | CollectError::Privilege(missing) => Self::unsupported(err.reason(), missing.clone()),
             _ => Self::new(err.reason(), &err.text()),
@@ -71,7 +71,7 @@ impl Failure {
     }
 
     /// Name of the state in the table `visits`.
-    pub fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> &'static str {
         match self.reason {
             FailureReason::NotReached => self.reason.as_str(),
             _ if self.is_unsupported => "unsupported",
@@ -82,7 +82,7 @@ impl Failure {
 
 impl Round {
     /// Returns the first failure as the error of the whole round, if no datname was visited.
-    pub fn whole_failure(&self) -> Option<CollectError> {
+    pub(super) fn whole_failure(&self) -> Option<CollectError> {
         if self.visited.iter().any(|visited| visited.failure.is_none()) {
             return None;
         }

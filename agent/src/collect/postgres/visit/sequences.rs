@@ -19,7 +19,7 @@ use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts, Hidden, Missing};
 use crate::postgres::monitor::{Row, Session};
 
-pub const PART: PartId = PartId::Sequences;
+pub(super) const PART: PartId = PartId::Sequences;
 
 /// Most sequences read from the catalogue of one datname.
 const READ_MAX: i64 = 10_000;
@@ -35,7 +35,7 @@ const LISTED_MAX: usize = 500;
 const SERIES_FROM: f64 = 0.5;
 
 /// Reads how much of each sequence is used, in every datname.
-pub struct Sequences {
+pub(super) struct Sequences {
     interval: Duration,
     /// Which sequences are read next in each datname, by the number (oid) of the datname.
     turns: HashMap<u32, Turns>,
@@ -111,7 +111,7 @@ impl SequenceState {
 }
 
 impl Sequences {
-    pub fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { interval, turns: HashMap::new(), datnames: Vec::new(), read: Vec::new() }
     }
 

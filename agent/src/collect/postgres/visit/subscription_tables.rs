@@ -13,17 +13,17 @@ use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::Session;
 
-pub const PART: PartId = PartId::SubscriptionTables;
+pub(super) const PART: PartId = PartId::SubscriptionTables;
 
 /// Reads how many tables of each subscription are not copied yet.
-pub struct SubscriptionTables {
+pub(super) struct SubscriptionTables {
     interval: Duration,
     /// Readings of the round that is under way: datname, subscription, tables.
     read: Vec<(String, String, Option<f64>)>,
 }
 
 impl SubscriptionTables {
-    pub fn new(interval: Duration) -> Self {
+    pub(super) fn new(interval: Duration) -> Self {
         Self { interval, read: Vec::new() }
     }
 

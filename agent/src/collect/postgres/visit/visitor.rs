@@ -41,7 +41,7 @@ fn visits(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
 }
 
 /// Visits the datnames of one server, beside the session of the monitor. Reports a round when all its datnames were tried.
-pub struct DatnameVisits {
+pub(crate) struct DatnameVisits {
     access: ServerAccess,
     accept: AcceptCheck,
     /// The start of the task: visits that were never made are due since then.
@@ -81,7 +81,7 @@ impl PlannedVisit {
 }
 
 impl DatnameVisits {
-    pub fn new(access: ServerAccess, notebook: &Notebook, clock: Clock, spending: Spending) -> Self {
+    pub(crate) fn new(access: ServerAccess, notebook: &Notebook, clock: Clock, spending: Spending) -> Self {
         let now = Instant::now();
         let planned = visits(&access.collect, notebook).into_iter().map(|visit| PlannedVisit { visit, begun: None }).collect();
         Self {

@@ -12,7 +12,7 @@ use crate::http::error::ApiError;
 use crate::http::exchange::{Answer, JsonBody, PathName};
 use crate::pipeline::SignedComment;
 
-pub async fn acknowledge(
+pub(super) async fn acknowledge(
     State(state): State<AlertsState>,
     Extension(caller): Extension<Caller>,
     PathName(fingerprint): PathName,
@@ -24,7 +24,7 @@ pub async fn acknowledge(
     Ok(Answer::ok(Acknowledged { fingerprint, author, comment: new.comment }))
 }
 
-pub async fn unacknowledge(
+pub(super) async fn unacknowledge(
     State(state): State<AlertsState>,
     Extension(caller): Extension<Caller>,
     PathName(fingerprint): PathName,

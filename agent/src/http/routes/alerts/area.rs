@@ -13,7 +13,7 @@ const FINGERPRINT_PREFIX: &str =
     "Fingerprint of the alert, or its first digits. Open alerts are searched first, and then alerts that ended.";
 const UNAVAILABLE: &str = "The store cannot be reached just now, the agent stops, or it is busy.";
 
-pub fn area(state: &AlertsState) -> Area {
+pub(crate) fn area(state: &AlertsState) -> Area {
     let routes = lists().into_iter().chain(of_one_alert()).chain(acknowledgements());
     Area::new("alerts", "What is wrong, which receivers were notified, and why others were not.", state, routes)
 }

@@ -13,7 +13,7 @@ use crate::http::exchange::{Answer, PathName};
 use crate::http::routes::outbox;
 use crate::pipeline::Explanation;
 
-pub async fn explain(State(state): State<AlertsState>, PathName(prefix): PathName) -> Result<Answer<AlertExplanation>, ApiError> {
+pub(super) async fn explain(State(state): State<AlertsState>, PathName(prefix): PathName) -> Result<Answer<AlertExplanation>, ApiError> {
     let fingerprint = resolve(&state, &prefix).await?;
     let explanation = state.desk.explain(fingerprint, &state.store).await.map_err(refused)?;
     let Explanation { alert, trace, history, notifications } = explanation;

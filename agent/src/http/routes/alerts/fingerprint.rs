@@ -7,7 +7,7 @@ use super::list::AlertsState;
 use crate::http::error::ApiError;
 
 /// Finds the alert with this fingerprint, or with these first digits. Open alerts are searched first, then alerts that ended.
-pub async fn resolve(state: &AlertsState, prefix: &str) -> Result<Fingerprint, ApiError> {
+pub(super) async fn resolve(state: &AlertsState, prefix: &str) -> Result<Fingerprint, ApiError> {
     /// Two results are enough to see that the digits fit more than one alert.
     const FOUND_MAX: u32 = 2;
     let is_prefix = (1..Fingerprint::DIGITS).contains(&prefix.len()) && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -30,7 +30,7 @@ pub async fn resolve(state: &AlertsState, prefix: &str) -> Result<Fingerprint, A
     }
 }
 
-pub fn parsed(fingerprint: &str) -> Result<Fingerprint, ApiError> {
+pub(super) fn parsed(fingerprint: &str) -> Result<Fingerprint, ApiError> {
     fingerprint.parse().map_err(|_| {
         ApiError::bad_request(format!("`{fingerprint}` is no fingerprint")).hint("sixteen hex digits, as /api/alerts lists them")
     })

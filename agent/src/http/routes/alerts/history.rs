@@ -13,7 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::exchange::{Answer, Parameters, PathName};
 use crate::http::page;
 
-pub async fn list(
+pub(super) async fn list(
     State(state): State<AlertsState>,
     PathName(prefix): PathName,
     Parameters(query): Parameters<HistoryQuery>,
@@ -28,7 +28,7 @@ pub async fn list(
 }
 
 /// A transition, or why a receiver was not notified.
-pub fn item(event: &Event) -> HistoryItem {
+pub(crate) fn item(event: &Event) -> HistoryItem {
     let at = Timestamp(rfc3339(event.at_ms));
     match &event.detail {
         EventDetail::Alert(transition) => HistoryItem::Transition(TransitionItem {

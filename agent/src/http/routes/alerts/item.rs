@@ -9,7 +9,7 @@ use crate::api::list::Timestamp;
 use crate::clock::rfc3339;
 
 /// An alert as lists show it.
-pub fn item(alert: &Alert, acknowledgement: Option<&Acknowledgement>, silenced_by: Vec<String>) -> AlertItem {
+pub(super) fn item(alert: &Alert, acknowledgement: Option<&Acknowledgement>, silenced_by: Vec<String>) -> AlertItem {
     let frozen = alert.frozen.as_ref();
     AlertItem {
         fingerprint: alert.fingerprint.to_string(),
@@ -45,14 +45,14 @@ pub fn item(alert: &Alert, acknowledgement: Option<&Acknowledgement>, silenced_b
 }
 
 /// An alert with its evidence and the silences that hide it.
-pub fn detailed_item(alert: &Alert, trace: &Trace) -> AlertItem {
+pub(super) fn detailed_item(alert: &Alert, trace: &Trace) -> AlertItem {
     let active = trace.silences.iter().filter(|silence| silence.state == SilenceState::Active);
     let silenced_by = active.map(|silence| silence.id.clone()).collect();
     let evidence = alert.evidence.iter().map(|label| EvidenceItem { name: label.name.clone(), value: label.value.clone() });
     AlertItem { evidence: Some(evidence.collect()), ..item(alert, trace.acknowledgement.as_ref(), silenced_by) }
 }
 
-pub fn decision(trace: &Trace) -> Decision {
+pub(super) fn decision(trace: &Trace) -> Decision {
     let silences = trace.silences.iter().map(|silence| SilenceDecision {
         id: silence.id.clone(),
         state: silence.state,

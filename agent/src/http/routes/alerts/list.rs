@@ -22,7 +22,7 @@ use crate::store::Store;
 
 /// State of the routes about alerts.
 #[derive(Clone)]
-pub struct AlertsState {
+pub(crate) struct AlertsState {
     pub board: Arc<Board>,
     pub clock: Clock,
     pub databases: Databases,
@@ -31,7 +31,7 @@ pub struct AlertsState {
     pub store: Store,
 }
 
-pub async fn list(
+pub(super) async fn list(
     State(state): State<AlertsState>,
     Parameters(query): Parameters<AlertsQuery>,
 ) -> Result<Answer<List<AlertItem>>, ApiError> {

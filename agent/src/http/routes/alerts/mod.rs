@@ -8,6 +8,6 @@ mod history;
 mod item;
 mod list;
 
-pub use self::area::area;
-pub use self::history::item as history_item;
-pub use self::list::AlertsState;
+pub(crate) use self::area::area;
+pub(crate) use self::history::item as history_item;
+pub(crate) use self::list::AlertsState;

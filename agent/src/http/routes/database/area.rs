@@ -9,7 +9,7 @@ use crate::api::locks::ServerLocks;
 use crate::api::slow_queries::{SlowQueriesQuery, SlowQueryList};
 use crate::http::route::{Area, Route};
 
-pub fn area(state: &DatabaseState) -> Area {
+pub(crate) fn area(state: &DatabaseState) -> Area {
     let facts = Route::get("/api/database/metrics", "listServerFacts", facts::list)
         .describes(
             "The latest facts of each server",

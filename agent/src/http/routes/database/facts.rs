@@ -8,7 +8,7 @@ use crate::api::list::{DatabaseQuery, List, Timestamp};
 use crate::clock::rfc3339;
 use crate::http::exchange::Answer;
 
-pub async fn list(selection: Selection<DatabaseQuery>) -> Answer<List<ServerFacts>> {
+pub(super) async fn list(selection: Selection<DatabaseQuery>) -> Answer<List<ServerFacts>> {
     Answer::ok(List { items: selection.snapshots.iter().map(server).collect(), next_cursor: None })
 }
 

@@ -13,7 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::exchange::Answer;
 use crate::http::page;
 
-pub async fn list(selection: Selection<IndexFactsQuery>) -> Result<Answer<IndexFactList>, ApiError> {
+pub(super) async fn list(selection: Selection<IndexFactsQuery>) -> Result<Answer<IndexFactList>, ApiError> {
     let Selection { query, mut snapshots } = selection;
     let names = IndexFactName::ALL.map(IndexFactName::as_str);
     if let Some(fact) = query.fact.as_deref().filter(|fact| !names.contains(fact)) {

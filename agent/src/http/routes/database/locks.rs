@@ -11,7 +11,7 @@ use crate::api::locks::{LockRoot, LockWaiter, ServerLocks};
 use crate::clock::rfc3339;
 use crate::http::exchange::Answer;
 
-pub async fn list(selection: Selection<DatabaseQuery>) -> Answer<List<ServerLocks>> {
+pub(super) async fn list(selection: Selection<DatabaseQuery>) -> Answer<List<ServerLocks>> {
     let servers = selection.snapshots.iter().filter(|snapshot| snapshot.subject.kind == SubjectKind::Postgres);
     Answer::ok(List { items: servers.map(server).collect(), next_cursor: None })
 }

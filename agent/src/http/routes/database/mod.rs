@@ -7,5 +7,5 @@ mod locks;
 mod slow_queries;
 mod snapshots;
 
-pub use self::area::area;
-pub use self::snapshots::DatabaseState;
+pub(crate) use self::area::area;
+pub(crate) use self::snapshots::DatabaseState;

@@ -14,7 +14,10 @@ use crate::http::page;
 
 const P95_METHOD: &str = "estimate: log-normal, from mean and standard deviation of the interval";
 
-pub async fn list(State(state): State<DatabaseState>, selection: Selection<SlowQueriesQuery>) -> Result<Answer<SlowQueryList>, ApiError> {
+pub(super) async fn list(
+    State(state): State<DatabaseState>,
+    selection: Selection<SlowQueriesQuery>,
+) -> Result<Answer<SlowQueryList>, ApiError> {
     let Selection { query, snapshots } = selection;
     let threshold = query.threshold.as_deref().map(humantime::parse_duration).transpose();
     let threshold = threshold.map_err(|err| ApiError::bad_request(format!("threshold: {err}")).hint("a duration like 250ms"))?;

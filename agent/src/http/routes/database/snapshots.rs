@@ -20,7 +20,7 @@ use crate::http::exchange::Parameters;
 
 /// State of the routes about servers.
 #[derive(Clone)]
-pub struct DatabaseState {
+pub(crate) struct DatabaseState {
     pub board: Arc<Board>,
     pub clock: Clock,
     pub databases: Databases,
@@ -29,7 +29,7 @@ pub struct DatabaseState {
 }
 
 /// A query that can name a database.
-pub trait NamesDatabase {
+pub(super) trait NamesDatabase {
     fn database(&self) -> Option<&str>;
 }
 
@@ -52,7 +52,7 @@ impl NamesDatabase for IndexFactsQuery {
 }
 
 /// A query and the latest snapshots of the servers that it selects. Parts that are too old are marked as stale.
-pub struct Selection<Q> {
+pub(super) struct Selection<Q> {
     pub query: Q,
     pub snapshots: Vec<Snapshot>,
 }
@@ -77,6 +77,6 @@ impl<Q: NamesDatabase + DeserializeOwned> FromRequestParts<DatabaseState> for Se
 }
 
 /// A label of the server. Empty if the server has no label of that name.
-pub fn label(snapshot: &Snapshot, name: &str) -> String {
+pub(super) fn label(snapshot: &Snapshot, name: &str) -> String {
     snapshot.subject.label(name).unwrap_or_default().to_owned()
 }

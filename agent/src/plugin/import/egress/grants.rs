@@ -6,7 +6,7 @@ use super::address::{embedded_v4, v4_in, v6_in};
 
 /// An entry of `grants.egress`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostGrant {
+pub(super) enum HostGrant {
     /// A name gets HTTPS, unless the grant says `http://`.
     Name {
         pattern: String,
@@ -21,7 +21,7 @@ pub enum HostGrant {
 }
 
 impl HostGrant {
-    pub fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let (text, clear_text) = match text.split_once("://") {
             Some((scheme, rest)) => (rest.trim_end_matches('/'), scheme.eq_ignore_ascii_case("http")),
             None => (text, false),
@@ -44,7 +44,7 @@ impl HostGrant {
     }
 
     /// Whether a host's name is granted, over HTTPS or whatever the grant says.
-    pub fn covers_name(&self, host: &str, port: u16, is_clear_text: bool) -> bool {
+    pub(super) fn covers_name(&self, host: &str, port: u16, is_clear_text: bool) -> bool {
         let Self::Name { pattern, port: granted, clear_text } = self else { return false };
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let fits = match pattern.strip_prefix("*.") {
@@ -55,7 +55,7 @@ impl HostGrant {
     }
 
     /// Whether exactly this address is granted, be it public or not.
-    pub fn covers_address(&self, ip: IpAddr, port: u16) -> bool {
+    pub(super) fn covers_address(&self, ip: IpAddr, port: u16) -> bool {
         let Self::Network { first, prefix, port: granted } = self else { return false };
         // An IPv4 address that is embedded in an IPv6 address is judged as IPv4.
         let ip = match ip {

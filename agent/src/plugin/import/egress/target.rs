@@ -6,7 +6,7 @@ use crate::plugin::contract::bindings::notifier::pharos::plugin::egress as wit;
 use crate::plugin::import::disclosure::Disclosure;
 
 /// A checked URL.
-pub struct Target {
+pub(super) struct Target {
     pub url: Url,
     /// The secrets from which the host follows, quoted. `None` if the plugin wrote the host.
     hidden_by: Option<String>,
@@ -14,7 +14,7 @@ pub struct Target {
 
 impl Target {
     /// `written` are the parts of the URL, `url` is what they make with the secrets in place.
-    pub fn new(url: Url, written: &[wit::Text]) -> Self {
+    pub(super) fn new(url: Url, written: &[wit::Text]) -> Self {
         let names = names(written);
         // A host that stays the same whatever the secrets are does not follow from them.
         let is_open = names.is_empty() || ["a", "b"].iter().all(|value| origin_with(written, value) == Some(origin(&url)));
@@ -23,7 +23,7 @@ impl Target {
     }
 
     /// Hides the host and the path if the host follows from a secret.
-    pub fn hide(&self, disclosure: &mut Disclosure) {
+    pub(super) fn hide(&self, disclosure: &mut Disclosure) {
         /// Fewest bytes of a path step that is hidden. Shorter steps are words, longer ones may be keys.
         const KEY_BYTES_MIN: usize = 16;
         if self.hidden_by.is_none() {
@@ -36,16 +36,16 @@ impl Target {
         }
     }
 
-    pub fn host(&self) -> &str {
+    pub(super) fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
 
-    pub fn is_hidden(&self) -> bool {
+    pub(super) fn is_hidden(&self) -> bool {
         self.hidden_by.is_some()
     }
 
     /// The host in a sentence.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match &self.hidden_by {
             Some(secrets) => format!("in {secrets}"),
             None => format!("`{}`", self.host()),
@@ -54,7 +54,7 @@ impl Target {
 }
 
 /// The secrets in a text as part of a sentence, each quoted. Empty if there is none.
-pub fn names(written: &[wit::Text]) -> String {
+pub(super) fn names(written: &[wit::Text]) -> String {
     let name = |part: &wit::Text| match part {
         wit::Text::Plain(_) => None,
         wit::Text::Secret(name) => Some(format!("\"{name}\"")),

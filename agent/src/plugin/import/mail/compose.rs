@@ -18,14 +18,14 @@ const HEADERS_MAX: usize = 20;
 const HEADER_CHARS_MAX: usize = 4_096;
 
 /// A mail as it goes over the wire, and its recipients.
-pub struct Composed {
+pub(super) struct Composed {
     pub sender: Address,
     /// Recipients in the plugin's order. An address that is not valid is an error with the reason.
     pub recipients: Vec<Result<Address, String>>,
     pub bytes: Vec<u8>,
 }
 
-pub fn compose(relay: &RelayConfig, mail: &wit::Mail, now_ms: u64) -> Result<Composed, MailError> {
+pub(super) fn compose(relay: &RelayConfig, mail: &wit::Mail, now_ms: u64) -> Result<Composed, MailError> {
     if mail.to.is_empty() || mail.to.len() > RECIPIENTS_MAX {
         return Err(MailError::Denied(format!("a mail has 1 to {RECIPIENTS_MAX} recipients, this one has {}", mail.to.len())));
     }

@@ -13,7 +13,7 @@ use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{MailErro
 
 /// Stage of a dialogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(super) enum Stage {
     Connecting,
     LoggingIn,
     NamingTheSender,
@@ -55,7 +55,7 @@ fn refusal(err: &Error) -> Refusal {
 }
 
 /// Logs in, over a connection that is encrypted: the config allows no other.
-pub async fn log_in(connection: &mut AsyncSmtpConnection, credentials: &Credentials, stage: &mut Stage) -> Result<(), MailError> {
+pub(super) async fn log_in(connection: &mut AsyncSmtpConnection, credentials: &Credentials, stage: &mut Stage) -> Result<(), MailError> {
     *stage = Stage::LoggingIn;
     let known = [Mechanism::Plain, Mechanism::Login];
     if connection.server_info().get_auth_mechanism(&known).is_none() {
@@ -71,7 +71,7 @@ pub async fn log_in(connection: &mut AsyncSmtpConnection, credentials: &Credenti
 }
 
 /// Hands a mail over, and returns the result of each recipient. A refused recipient does not prevent the others from getting it.
-pub async fn hand_over(
+pub(super) async fn hand_over(
     connection: &mut AsyncSmtpConnection,
     mail: &Composed,
     stage: &mut Stage,

@@ -8,4 +8,4 @@ mod dialogue;
 mod policy;
 mod wire;
 
-pub use self::policy::MailPolicy;
+pub(crate) use self::policy::MailPolicy;

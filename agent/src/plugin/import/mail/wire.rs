@@ -29,7 +29,7 @@ const RECEIVED_BYTES_MAX: usize = 256 << 10;
 
 /// Connects and says hello. The address may be internal: only the operator names a relay, while a URL may come from a
 /// plugin's settings.
-pub async fn open(relay: &RelayConfig) -> Result<AsyncSmtpConnection, String> {
+pub(super) async fn open(relay: &RelayConfig) -> Result<AsyncSmtpConnection, String> {
     let host = relay.host.trim_matches(['[', ']']);
     let mut stream = TcpStream::connect((host, relay.port())).await.map_err(|err| format!("connecting: {err}"))?;
     let lost = |err: io::Error| format!("connecting: {err}");

@@ -14,14 +14,14 @@ use crate::postgres::monitor::Session;
 
 /// Limits for the number of indexes that are read.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub(super) struct Bounds {
     pub in_datname: i64,
     pub in_answer: i64,
 }
 
 /// Tables with indexes in batches, and the tables that are not read.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Batches {
+pub(super) struct Batches {
     /// The tables of one answer each.
     pub batches: Vec<Vec<u32>>,
     listed: HashSet<u32>,
@@ -32,7 +32,7 @@ pub struct Batches {
 
 impl Batches {
     /// Lists the tables with indexes, and divides them into batches.
-    pub async fn list(session: &Session, collector: PartId, bounds: Bounds) -> Result<Self, CollectError> {
+    pub(super) async fn list(session: &Session, collector: PartId, bounds: Bounds) -> Result<Self, CollectError> {
         // Each table has one index at least, so no more of them are read.
         let tables_max = bounds.in_datname + 1;
         let rows = query_with(session, collector, include_str!("../../sql/indexed_tables.sql"), &[(&tables_max, Type::INT8)]).await?;
@@ -66,22 +66,22 @@ impl Batches {
     }
 
     /// Records that these tables were not read: they got more indexes meanwhile, so their answer was not complete.
-    pub fn leave_out(&mut self, tables: &[u32]) {
+    pub(super) fn leave_out(&mut self, tables: &[u32]) {
         self.left_out.extend(tables);
     }
 
     /// Returns the tables whose indexes are not read.
-    pub fn left_out(&self) -> Vec<u32> {
+    pub(super) fn left_out(&self) -> Vec<u32> {
         self.left_out.iter().copied().collect()
     }
 
     /// Whether all tables with indexes are listed.
-    pub fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
     /// Whether all indexes of the table are read. That is also true for a table that has none.
-    pub fn is_complete_for(&self, table: u32) -> bool {
+    pub(super) fn is_complete_for(&self, table: u32) -> bool {
         !self.left_out.contains(&table) && (self.is_whole || self.listed.contains(&table))
     }
 }

@@ -30,7 +30,7 @@ const WITHOUT_KEY_MAX: i64 = 200;
 
 /// The definitions of indexes and keys in one datname.
 #[derive(Debug, Default)]
-pub struct Definitions {
+pub(super) struct Definitions {
     indexes: Vec<IndexShape>,
     /// Names of the tables that the indexes belong to.
     pub tables: HashMap<u32, TableName>,
@@ -49,14 +49,14 @@ pub struct Definitions {
 }
 
 #[derive(Debug, Clone)]
-pub struct TableName {
+pub(super) struct TableName {
     pub schema: String,
     pub relation: String,
 }
 
 /// The side of a foreign key that refers.
 #[derive(Debug)]
-pub struct Referring {
+pub(super) struct Referring {
     pub table: TableName,
     pub columns: String,
     /// The columns as SQL writes them.
@@ -69,7 +69,7 @@ pub struct Referring {
 
 /// A table without a primary key.
 #[derive(Debug)]
-pub struct WithoutKey {
+pub(super) struct WithoutKey {
     pub oid: u32,
     pub table: TableName,
     pub size_bytes: i64,
@@ -81,7 +81,7 @@ pub struct WithoutKey {
 
 /// A key that could become the primary key of a table without one.
 #[derive(Debug, Clone)]
-pub struct KeyCandidate {
+pub(super) struct KeyCandidate {
     /// `table`, `partitioned`, or `parent`: others inherit from it.
     pub kind: String,
     /// The columns of a unique index, as SQL writes them.
@@ -100,7 +100,7 @@ pub struct KeyCandidate {
 
 impl Definitions {
     /// Reads all definitions of the datname of the session.
-    pub async fn read(session: &Session, collector: PartId, context: &DatnameContext) -> Result<Self, CollectError> {
+    pub(super) async fn read(session: &Session, collector: PartId, context: &DatnameContext) -> Result<Self, CollectError> {
         let mut read = Self::default();
         // Foreign keys are read before indexes: an index that was made together with a key exists when the indexes are read.
         let sql = include_str!("../../sql/foreign_keys.sql");
@@ -131,7 +131,7 @@ impl Definitions {
     }
 
     /// Whether there may be more tables without a primary key than were read.
-    pub fn may_lack_tables_without_key(&self) -> bool {
+    pub(super) fn may_lack_tables_without_key(&self) -> bool {
         self.has_more_without_key
     }
 
@@ -165,12 +165,12 @@ impl Definitions {
     }
 
     /// Returns the foreign keys that no index serves. Every index of the catalogue counts, even one that has no counters yet.
-    pub fn keys_without_index(&self) -> Vec<&ForeignKey> {
+    pub(super) fn keys_without_index(&self) -> Vec<&ForeignKey> {
         without_index(&self.foreign_keys, &self.indexes)
     }
 
     /// Returns the indexes that still exist, with their current counters.
-    pub fn with_counters(&self, relations: &Relations) -> Vec<IndexShape> {
+    pub(super) fn with_counters(&self, relations: &Relations) -> Vec<IndexShape> {
         let rows: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
         let current = |shape: &IndexShape| match rows.get(&shape.oid) {
             Some(row) => Some(IndexShape { size_bytes: row.size_bytes, scans: row.scans, is_valid: row.is_valid, ..shape.clone() }),

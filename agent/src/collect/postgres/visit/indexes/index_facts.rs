@@ -10,10 +10,10 @@ use super::schema_facts::{FOREIGN_KEY, SCHEMA_LIST};
 use crate::collect::postgres::visit::relations::{Relations, TableRow};
 
 /// The table that lists facts about indexes.
-pub const LIST: &str = "index_facts";
+pub(super) const LIST: &str = "index_facts";
 
 /// Names of facts.
-pub const INVALID: &str = "invalid";
+pub(super) const INVALID: &str = "invalid";
 const UNUSED: &str = "unused";
 const DUPLICATE: &str = "duplicate";
 const REDUNDANT: &str = "redundant";
@@ -21,7 +21,7 @@ const BLOATED: &str = "bloated";
 
 /// A reason to drop, rebuild or repair an index.
 #[derive(Debug, Clone)]
-pub struct IndexFact {
+pub(super) struct IndexFact {
     pub table: TableName,
     pub index: String,
     /// The schema of the index: that of its table, except for an index of a TOAST relation.
@@ -54,7 +54,7 @@ pub struct IndexFact {
 
 /// A session that drops an index, or changes it, and has not finished.
 #[derive(Debug, Clone)]
-pub struct Dropper {
+pub(super) struct Dropper {
     pub pid: i64,
     pub user: Option<String>,
     /// Time by the server's clock, in seconds since 1970.
@@ -64,7 +64,7 @@ pub struct Dropper {
 }
 
 impl IndexFact {
-    pub fn new(table: TableName, index: String, fact: &'static str, evidence: String) -> Self {
+    pub(super) fn new(table: TableName, index: String, fact: &'static str, evidence: String) -> Self {
         Self {
             index,
             index_schema: table.schema.clone(),
@@ -88,10 +88,10 @@ impl IndexFact {
 }
 
 /// A superfluous index, the index that can replace it, and how they are related.
-pub type Superfluous<'a> = (&'a IndexShape, &'a IndexShape, Kinship);
+pub(super) type Superfluous<'a> = (&'a IndexShape, &'a IndexShape, Kinship);
 
 /// The readings from which the facts about the indexes of one datname are made.
-pub struct Evidence<'a> {
+pub(super) struct Evidence<'a> {
     pub relations: &'a Relations,
     pub indexes: &'a [IndexShape],
     pub superfluous: &'a [Superfluous<'a>],
@@ -100,7 +100,7 @@ pub struct Evidence<'a> {
 }
 
 /// Finds indexes that are superfluous, bloated or unused, and adds them to the invalid ones. The most serious facts come first.
-pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<IndexFact> {
+pub(super) fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<IndexFact> {
     let Evidence { relations, indexes, superfluous, state, usage } = *evidence;
     let definitions = &state.definitions;
     let fact = |index: &IndexShape, fact, other: Option<&IndexShape>, evidence, guard| {

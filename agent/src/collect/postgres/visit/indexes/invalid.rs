@@ -20,7 +20,7 @@ use crate::postgres::monitor::{Row, Session};
 const INVALID_MAX: i64 = 200;
 
 /// Reads the invalid indexes, and those that are being made, which cannot be judged yet.
-pub async fn read(session: &Session, collector: PartId, relations: &Relations) -> Result<Found<IndexFact>, CollectError> {
+pub(super) async fn read(session: &Session, collector: PartId, relations: &Relations) -> Result<Found<IndexFact>, CollectError> {
     let rows = query_with(session, collector, include_str!("../../sql/invalid_indexes.sql"), &[(&INVALID_MAX, Type::INT8)]).await?;
     let datname = &relations.context.datname;
     let (mut facts, mut unjudged) = (Vec::new(), Vec::new());

@@ -16,7 +16,7 @@ use crate::collect::postgres::visit::relations::{IndexRow, Relations};
 
 /// The state of one datname's indexes that lasts from one visit to the next.
 #[derive(Debug, Default)]
-pub struct IndexState {
+pub(super) struct IndexState {
     pub definitions: Definitions,
     pub estimates: Arc<Estimates>,
     /// When each unused index was first seen.
@@ -33,7 +33,7 @@ pub struct IndexState {
 
 impl IndexState {
     /// Clears the state if another cluster is behind the same address now.
-    pub fn reset_for_other_cluster(&mut self, cluster: &Cluster) {
+    pub(super) fn reset_for_other_cluster(&mut self, cluster: &Cluster) {
         if !self.first_seen.is_of_cluster(cluster) {
             *self = Self { first_seen: FirstSeen::of(cluster.clone()), ..Self::default() };
         }
@@ -41,7 +41,7 @@ impl IndexState {
 
     /// Stores since when each unused index is known. An index with scans needs no such time: the statistics of the server are enough. For
     /// an index that stands in for a superfluous one, the time begins when the superfluous one is dropped.
-    pub async fn observe_unused(&mut self, relations: &Relations, stand_ins: &HashSet<u32>, notebook: &Notebook, now: Now) {
+    pub(super) async fn observe_unused(&mut self, relations: &Relations, stand_ins: &HashSet<u32>, notebook: &Notebook, now: Now) {
         let context = &relations.context;
         let is_unused = |index: &&IndexRow| index.scans == 0 && index.is_users() && !stand_ins.contains(&index.oid);
         let unused = relations.indexes.iter().filter(is_unused).map(|index| index.oid);
@@ -61,7 +61,7 @@ impl IndexState {
 }
 
 /// Returns a number that changes with the set of indexes. A unique index may become the index of a primary key, which counts as well.
-pub fn fingerprint(relations: &Relations) -> u64 {
+pub(super) fn fingerprint(relations: &Relations) -> u64 {
     let mut indexes: Vec<(u32, bool, bool)> = relations.indexes.iter().map(|index| (index.oid, index.is_valid, index.is_primary)).collect();
     indexes.sort_unstable();
     let mut hasher = DefaultHasher::new();

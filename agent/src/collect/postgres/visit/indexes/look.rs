@@ -11,7 +11,7 @@ use crate::collect::postgres::visit::bloat::Estimates;
 use crate::collect::postgres::visit::relations::Relations;
 
 /// The readings of one datname's indexes.
-pub struct IndexReadings {
+pub(super) struct IndexReadings {
     pub relations: Arc<Relations>,
     pub estimates: Arc<Estimates>,
     /// Indexes (by oid) that a constraint needs.

@@ -14,4 +14,4 @@ mod look;
 mod schema_facts;
 mod visit;
 
-pub use self::visit::Indexes;
+pub(super) use self::visit::Indexes;

@@ -11,16 +11,16 @@ use super::known::IndexState;
 use crate::collect::postgres::visit::relations::{Relations, TableRow};
 
 /// The table that lists facts about tables.
-pub const SCHEMA_LIST: &str = "schema_facts";
+pub(super) const SCHEMA_LIST: &str = "schema_facts";
 
 /// Names of facts.
-pub const FOREIGN_KEY: &str = "foreign-key-without-index";
+pub(super) const FOREIGN_KEY: &str = "foreign-key-without-index";
 const NO_PRIMARY_KEY: &str = "no-primary-key";
 const SEQUENTIAL_SCANS: &str = "sequential-scans";
 
 /// A reason to add a key or an index to a table.
 #[derive(Debug, Clone)]
-pub struct SchemaFact {
+pub(super) struct SchemaFact {
     pub table: TableName,
     pub fact: &'static str,
     /// Name of the constraint.
@@ -38,7 +38,7 @@ pub struct SchemaFact {
 }
 
 /// Finds tables without an index for a foreign key, without a primary key, and with sequential scans that an index would spare.
-pub fn schema_facts(relations: &Relations, state: &IndexState, usage: &UsageSettings) -> Found<SchemaFact> {
+pub(super) fn schema_facts(relations: &Relations, state: &IndexState, usage: &UsageSettings) -> Found<SchemaFact> {
     let definitions = &state.definitions;
     let names: HashMap<(u32, &str), usize> =
         definitions.foreign_keys.iter().enumerate().map(|(place, key)| ((key.table, key.name.as_str()), place)).collect();
@@ -132,7 +132,7 @@ fn scanned(relations: &Relations, state: &IndexState, usage: &UsageSettings) -> 
 }
 
 /// Describes a table for the judgement of its reads. The size leaves out the TOAST relation: a scan reads the table itself.
-pub fn scanned_table(table: &TableRow) -> ScannedTable {
+pub(super) fn scanned_table(table: &TableRow) -> ScannedTable {
     ScannedTable { oid: table.oid, size_bytes: table.heap_bytes, rows: table.counted_rows(), counters: table.scans() }
 }
 

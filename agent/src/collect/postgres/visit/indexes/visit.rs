@@ -37,7 +37,7 @@ const COUNTERS: [&str; 3] =
 const GAUGES: [(&str, Fold); 2] = [("pharos_postgres_index_size_bytes", Fold::Sum), ("pharos_postgres_index_bloat_bytes", Fold::Sum)];
 
 /// Reads the indexes of every datname.
-pub struct Indexes {
+pub(crate) struct Indexes {
     interval: Duration,
     relations: SharedRelations,
     usage: UsageSettings,
@@ -52,7 +52,13 @@ pub struct Indexes {
 }
 
 impl Indexes {
-    pub fn new(interval: Duration, relations: SharedRelations, usage: UsageSettings, notebook: Notebook, catalog_series: bool) -> Self {
+    pub(crate) fn new(
+        interval: Duration,
+        relations: SharedRelations,
+        usage: UsageSettings,
+        notebook: Notebook,
+        catalog_series: bool,
+    ) -> Self {
         let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
         Self { interval, relations, usage, notebook, catalog_series, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
     }

@@ -8,6 +8,6 @@ mod rows;
 mod shared;
 mod surroundings;
 
-pub use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};
-pub use self::shared::{Relations, SharedRelations};
-pub use self::surroundings::DatnameContext;
+pub(super) use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};
+pub(super) use self::shared::{Relations, SharedRelations};
+pub(super) use self::surroundings::DatnameContext;

@@ -15,13 +15,13 @@ use crate::postgres::monitor::Row;
 const FIRST_OF_USERS: u32 = 16_384;
 
 /// Whether the schema belongs to the server itself. Objects that users make there count as objects of the server.
-pub fn is_catalog(schema: &str) -> bool {
+pub(crate) fn is_catalog(schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "information_schema" | "pg_toast")
 }
 
 /// A table or materialised view with its TOAST relation.
 #[derive(Debug, Clone)]
-pub struct TableRow {
+pub(crate) struct TableRow {
     pub oid: u32,
     pub schema: Arc<str>,
     pub relation: Arc<str>,
@@ -94,47 +94,47 @@ impl TableRow {
         })
     }
 
-    pub fn is_users(&self) -> bool {
+    pub(crate) fn is_users(&self) -> bool {
         self.oid >= FIRST_OF_USERS
     }
 
     /// Current number of rows. Counters begin at zero after a reset, so they are used only after a vacuum or analyze has corrected them. An
     /// analyze in the transaction that wrote the rows sets them too low for a moment. While nothing changed, `planned_rows` is right.
-    pub fn rows(&self) -> f64 {
+    pub(crate) fn rows(&self) -> f64 {
         let is_counted = self.vacuumed_at.is_some() || self.analyzed_at.is_some();
         let is_planned = self.planned_rows >= 0.0;
         if is_planned && (!is_counted || self.changes_since_analyze == 0) { self.planned_rows } else { self.live_rows as f64 }
     }
 
     /// Current number of rows, if a vacuum or analyze has ever counted them.
-    pub fn counted_rows(&self) -> Option<f64> {
+    pub(crate) fn counted_rows(&self) -> Option<f64> {
         let is_known = self.planned_rows >= 0.0 || self.vacuumed_at.is_some() || self.analyzed_at.is_some();
         is_known.then(|| self.rows())
     }
 
     /// Returns how often the table was read, as the server counts.
-    pub fn scans(&self) -> ScanCounters {
+    pub(crate) fn scans(&self) -> ScanCounters {
         let Self { sequential_scans, sequential_rows, index_scans, .. } = *self;
         ScanCounters { sequential_scans, sequential_rows, index_scans }
     }
 
     /// Whether a vacuum or analyze has counted the pages since the server last lost its statistics. Before that the size is unknown.
-    pub fn is_counted(&self) -> bool {
+    pub(crate) fn is_counted(&self) -> bool {
         self.planned_rows >= 0.0 && (self.vacuumed_at.is_some() || self.analyzed_at.is_some())
     }
 
     /// Size in bytes, if it was read exactly or counted by a vacuum or analyze.
-    pub fn known_size(&self) -> Option<i64> {
+    pub(crate) fn known_size(&self) -> Option<i64> {
         (self.size_is_exact || self.is_counted()).then_some(self.size_bytes)
     }
 
     /// Size of all indexes in bytes. It is unknown if the size of one index is, since the sum would be too low.
-    pub fn known_indexes_size(&self) -> Option<i64> {
+    pub(crate) fn known_indexes_size(&self) -> Option<i64> {
         self.is_indexes_size_known.then_some(self.indexes_bytes)
     }
 
     /// Bytes that dead rows take, if they are as wide as the others.
-    pub fn dead_bytes(&self) -> i64 {
+    pub(crate) fn dead_bytes(&self) -> i64 {
         let all = (self.live_rows + self.dead_rows).max(1);
         (self.heap_bytes as f64 * self.dead_rows as f64 / all as f64) as i64
     }
@@ -142,7 +142,7 @@ impl TableRow {
 
 /// An index of a table or materialised view.
 #[derive(Debug, Clone)]
-pub struct IndexRow {
+pub(crate) struct IndexRow {
     pub oid: u32,
     pub table_oid: u32,
     pub schema: Arc<str>,
@@ -186,18 +186,18 @@ impl IndexRow {
     }
 
     /// Size in bytes, if it was read exactly or counted by a vacuum or analyze.
-    pub fn known_size(&self) -> Option<i64> {
+    pub(crate) fn known_size(&self) -> Option<i64> {
         (self.size_is_exact || self.is_counted).then_some(self.size_bytes)
     }
 
-    pub fn is_users(&self) -> bool {
+    pub(crate) fn is_users(&self) -> bool {
         self.oid >= FIRST_OF_USERS
     }
 }
 
 /// A relation with an ACCESS EXCLUSIVE lock, or with a session that waits for one.
 #[derive(Debug, Clone)]
-pub struct LockedRelation {
+pub(crate) struct LockedRelation {
     pub oid: u32,
     /// The table (oid) that an index or a TOAST relation belongs to. Schema and name are those of this table.
     pub owner: u32,
@@ -210,7 +210,7 @@ pub struct LockedRelation {
 
 /// The session that holds the lock, or waits for it first.
 #[derive(Debug, Clone)]
-pub struct Locker {
+pub(crate) struct Locker {
     /// The process of the session. A prepared transaction has none.
     pub pid: Option<i64>,
     pub user: Option<String>,

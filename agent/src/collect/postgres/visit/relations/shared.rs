@@ -33,7 +33,7 @@ const ENTRY_BYTES_GUESS: i64 = 20;
 
 /// The relations of one datname.
 #[derive(Debug)]
-pub struct Relations {
+pub(crate) struct Relations {
     pub context: DatnameContext,
     pub tables: Vec<TableRow>,
     pub indexes: Vec<IndexRow>,
@@ -46,14 +46,14 @@ pub struct Relations {
 
 /// The latest relations, for the visit that comes second.
 #[derive(Debug, Clone, Default)]
-pub struct SharedRelations(Arc<Mutex<Latest>>);
+pub(crate) struct SharedRelations(Arc<Mutex<Latest>>);
 
 /// The latest relations, with the time of the round that read them.
 type Latest = Option<(Now, Arc<Relations>)>;
 
 impl SharedRelations {
     /// Returns the relations of the datname of this session. They are read once in a round.
-    pub async fn read_once(&self, session: &Session, collector: PartId, now: Now) -> Result<Arc<Relations>, CollectError> {
+    pub(crate) async fn read_once(&self, session: &Session, collector: PartId, now: Now) -> Result<Arc<Relations>, CollectError> {
         let context = DatnameContext::read(session, collector).await?;
         let fits = |(at, relations): &(Now, Arc<Relations>)| *at == now && relations.context.datname_oid == context.datname_oid;
         // The second visit is the last one that needs them, so they are removed here.

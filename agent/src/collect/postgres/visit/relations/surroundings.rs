@@ -10,7 +10,7 @@ use crate::postgres::monitor::Session;
 
 /// Settings and times that apply to all relations of a datname.
 #[derive(Debug, Clone)]
-pub struct DatnameContext {
+pub(crate) struct DatnameContext {
     pub datname: String,
     pub datname_oid: u32,
     pub block_size: i64,
@@ -27,12 +27,12 @@ pub struct DatnameContext {
 
 impl DatnameContext {
     /// Returns a number that is unique for a relation on this server.
-    pub fn id(&self, relation: u32) -> u64 {
+    pub(crate) fn id(&self, relation: u32) -> u64 {
         u64::from(self.datname_oid) << 32 | u64::from(relation)
     }
 
     /// Reads the context of the datname of this session.
-    pub async fn read(session: &Session, collector: PartId) -> Result<Self, CollectError> {
+    pub(crate) async fn read(session: &Session, collector: PartId) -> Result<Self, CollectError> {
         let rows = rights::query(session, collector, Right::Stats, include_str!("../../sql/relation_settings.sql")).await?;
         let Some(row) = rows.first().map(|row| Fields::new(collector, row)) else {
             return Err(CollectError::Unsupported(Missing::new("the datname was dropped or renamed meanwhile")));

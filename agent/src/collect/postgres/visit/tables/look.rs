@@ -7,7 +7,7 @@ use crate::collect::postgres::visit::bloat::Estimates;
 use crate::collect::postgres::visit::relations::Relations;
 
 /// The readings of one datname's tables.
-pub struct TableReadings {
+pub(super) struct TableReadings {
     pub relations: Arc<Relations>,
     pub estimates: Arc<Estimates>,
     pub oldest: Vec<OldRelation>,

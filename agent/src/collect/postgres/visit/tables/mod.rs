@@ -5,4 +5,4 @@ mod look;
 mod oldest;
 mod visit;
 
-pub use self::visit::Tables;
+pub(super) use self::visit::Tables;

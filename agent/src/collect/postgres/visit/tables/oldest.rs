@@ -14,7 +14,7 @@ const LISTED_MAX: usize = 600;
 
 /// A relation that is older than the age at which autovacuum must freeze it.
 #[derive(Debug)]
-pub struct OldRelation {
+pub(super) struct OldRelation {
     datname: String,
     schema: String,
     relation: String,
@@ -33,7 +33,7 @@ pub struct OldRelation {
 }
 
 /// Reads the relations with the oldest ids in the datname of the session.
-pub async fn read(session: &Session, collector: PartId) -> Result<Vec<OldRelation>, CollectError> {
+pub(super) async fn read(session: &Session, collector: PartId) -> Result<Vec<OldRelation>, CollectError> {
     let rows = query(session, collector, OLDEST.sql(session.major())).await?;
     rows.iter().map(|row| OldRelation::read(collector, row)).collect()
 }
@@ -57,7 +57,7 @@ impl OldRelation {
     }
 }
 
-pub fn table<'a>(relations: impl Iterator<Item = &'a OldRelation>) -> Table {
+pub(super) fn table<'a>(relations: impl Iterator<Item = &'a OldRelation>) -> Table {
     let rows: Vec<&OldRelation> = relations.take(LISTED_MAX).collect();
     let texts = |value: fn(&OldRelation) -> Option<&str>| rows.iter().map(move |row| value(row));
     Table::new(

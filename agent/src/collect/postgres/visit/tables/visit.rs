@@ -47,7 +47,7 @@ const GAUGES: [(&str, Fold); 9] = [
 ];
 
 /// Reads the tables of every datname.
-pub struct Tables {
+pub(crate) struct Tables {
     interval: Duration,
     relations: SharedRelations,
     /// Whether system tables have series of their own.
@@ -61,7 +61,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    pub fn new(interval: Duration, relations: SharedRelations, catalog_series: bool) -> Self {
+    pub(crate) fn new(interval: Duration, relations: SharedRelations, catalog_series: bool) -> Self {
         let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
         Self { interval, relations, catalog_series, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
     }
