@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use pharos::store::{Entry, PluginStateLimits, Store, StoreError, StoreReader};
+use pharos::store::{Entry, Expected, PluginStateLimits, Store, StoreError, StoreReader};
 
 use crate::durability::{Stage, complaints};
 use crate::fixture::disk::SmallDisk;
@@ -20,8 +20,8 @@ fn ballast_bytes(disk: &SmallDisk) -> u64 {
 }
 
 async fn put(store: &Store) -> Result<(), StoreError> {
-    let entry = Entry { value: b"x".to_vec(), expires_at_ms: None, now_ms: 1 };
-    store.put_plugin_state("a", "k".to_owned(), None, entry, PluginStateLimits { keys: 9, bytes: 99 }).await.map(drop)
+    let entry = Entry { key: "k".to_owned(), expected: Expected::Anything, value: b"x".to_vec(), expires_at_ms: None, now_ms: 1 };
+    store.put_plugin_state("a", entry, PluginStateLimits { keys: 9, bytes: 99 }).await.map(drop)
 }
 
 /// Incidents of all alerts that the store has in its file.

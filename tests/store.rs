@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
-use pharos::store::{Entry, NoteKey, OutboxTurn, PluginStateLimits, RowFilter, Store, StoreError, Written};
+use pharos::store::{Entry, Expected, NoteKey, OutboxTurn, PluginStateLimits, RowFilter, Store, StoreError, Written};
 use pharos_model::event::{Event, EventDetail, PluginChange, PluginEventKind, SettingUpdate};
 use pharos_model::notification::UndeliveredReason;
 use pharos_model::outbox::{NewRow, OutboxState, Settlement, Tells};
@@ -15,12 +15,12 @@ use crate::fixture::saved::{begins, closed};
 
 const LIMITS: PluginStateLimits = PluginStateLimits { keys: 2, bytes: 20 };
 
-fn entry(value: &str, expires_at_ms: Option<u64>) -> Entry {
-    Entry { value: value.into(), expires_at_ms, now_ms: 1_000 }
+fn entry(key: &str, value: &str, expires_at_ms: Option<u64>) -> Entry {
+    Entry { key: key.to_owned(), expected: Expected::Anything, value: value.into(), expires_at_ms, now_ms: 1_000 }
 }
 
-async fn put(store: &Store, plugin: &str, key: &str, entry: Entry) -> Written {
-    store.put_plugin_state(plugin, key.to_owned(), None, entry, LIMITS).await.unwrap()
+async fn put(store: &Store, plugin: &str, entry: Entry) -> Written {
+    store.put_plugin_state(plugin, entry, LIMITS).await.unwrap()
 }
 
 async fn get(store: &Store, plugin: &str, key: &str, now_ms: u64) -> Option<Vec<u8>> {
@@ -36,19 +36,19 @@ fn plugin_event(at_ms: u64, plugin: &str) -> Event {
 async fn plugin_state_is_each_plugins_own_expires_and_has_a_quota() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    assert_eq!(put(&store, "a", "k", entry("one", None)).await, Written::Done);
-    assert_eq!(put(&store, "b", "k", entry("two", Some(2_000))).await, Written::Done);
+    assert_eq!(put(&store, "a", entry("k", "one", None)).await, Written::Done);
+    assert_eq!(put(&store, "b", entry("k", "two", Some(2_000))).await, Written::Done);
     assert_eq!(get(&store, "a", "k", 1_000).await.as_deref(), Some(&b"one"[..]));
     assert_eq!(get(&store, "b", "k", 1_999).await.as_deref(), Some(&b"two"[..]));
     assert_eq!(get(&store, "b", "k", 2_000).await, None, "its time is over");
     assert_eq!(get(&store, "c", "k", 1_000).await, None);
 
-    assert_eq!(put(&store, "a", "k2", entry("0123456789abcdef", None)).await, Written::QuotaExceeded(20));
-    assert_eq!(put(&store, "a", "k2", entry("x", None)).await, Written::Done);
-    assert_eq!(put(&store, "a", "k3", entry("x", None)).await, Written::QuotaExceeded(20), "two keys are all");
-    assert_eq!(put(&store, "a", "k2", entry("y", None)).await, Written::Done, "its own place is free for itself");
+    assert_eq!(put(&store, "a", entry("k2", "0123456789abcdef", None)).await, Written::QuotaExceeded(20));
+    assert_eq!(put(&store, "a", entry("k2", "x", None)).await, Written::Done);
+    assert_eq!(put(&store, "a", entry("k3", "x", None)).await, Written::QuotaExceeded(20), "two keys are all");
+    assert_eq!(put(&store, "a", entry("k2", "y", None)).await, Written::Done, "its own place is free for itself");
     store.delete_plugin_state("a", "k".to_owned()).await.unwrap();
-    assert_eq!(put(&store, "a", "k3", entry("x", None)).await, Written::Done);
+    assert_eq!(put(&store, "a", entry("k3", "x", None)).await, Written::Done);
 }
 
 #[tokio::test]
@@ -56,8 +56,8 @@ async fn a_swap_happens_only_over_the_expected_value() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let swap = async |expected: Option<&str>, value: &str| {
-        let expected = expected.map(|text| text.as_bytes().to_vec());
-        store.put_plugin_state("a", "k".to_owned(), Some(expected), entry(value, None), LIMITS).await.unwrap()
+        let expected = expected.map_or(Expected::Nothing, |text| Expected::Value(text.into()));
+        put(&store, "a", Entry { expected, ..entry("k", value, None) }).await
     };
     assert_eq!(swap(Some("x"), "y").await, Written::Differs);
     assert_eq!(swap(None, "x").await, Written::Done);

@@ -20,5 +20,5 @@ pub(crate) mod single_run;
 
 pub(crate) use self::collect_error::{CollectError, Missing};
 pub(crate) use self::collector::{Collector, Facts, Hidden};
-pub(crate) use self::notebook::Notebook;
+pub(crate) use self::notebook::{NoteName, Notebook};
 pub(crate) use self::schedule::{ConnectFailure, ServerTask, Source};

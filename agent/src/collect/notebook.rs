@@ -38,6 +38,15 @@ struct Place {
     paused_until: Arc<Mutex<Duration>>,
 }
 
+/// The name of a note of one server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NoteName<'a> {
+    /// The collector that writes the note.
+    pub collector: PartId,
+    /// Tells several notes of one collector apart. It is empty if the collector has only one.
+    pub topic: &'a str,
+}
+
 /// The store did not answer, or is not asked during the pause after a failure. The note is still unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoAnswer;
@@ -58,13 +67,13 @@ impl Notebook {
         self.place.as_ref().map(|place| place.server.as_str())
     }
 
-    /// Reads the latest note of this collector and topic.
-    pub(crate) async fn read<T: DeserializeOwned>(&self, collector: PartId, topic: &str, now: Now) -> Result<Option<T>, NoAnswer> {
+    /// Reads the latest note of this name.
+    pub(crate) async fn read<T: DeserializeOwned>(&self, name: NoteName<'_>, now: Now) -> Result<Option<T>, NoAnswer> {
         let Some(place) = &self.place else { return Ok(None) };
-        let Some(note) = place.ask(place.store.note(place.key(collector, topic)), now).await? else { return Ok(None) };
+        let Some(note) = place.ask(place.store.note(place.key(name)), now).await? else { return Ok(None) };
         let read = serde_json::from_str(&note);
         if let Err(err) = &read {
-            let server = &place.server;
+            let (server, NoteName { collector, topic }) = (&place.server, name);
             warn!(
                 server,
                 collector = collector.as_str(),
@@ -76,11 +85,10 @@ impl Notebook {
         Ok(read.ok())
     }
 
-    /// Replaces the note of this collector and topic, and records `happened` as events in the same transaction.
+    /// Replaces the note of this name, and records `happened` as events in the same transaction.
     pub(crate) async fn write(
         &self,
-        collector: PartId,
-        topic: &str,
+        name: NoteName<'_>,
         note: &(impl Serialize + Sync),
         happened: Vec<EventDetail>,
         now: Now,
@@ -89,12 +97,12 @@ impl Notebook {
         let note = serde_json::to_string(note).map_err(|_| NoAnswer)?;
         let event = |detail| Event { at_ms: now.wall_ms, subject: place.server.clone(), detail };
         let happened = happened.into_iter().map(event).collect();
-        place.ask(place.store.put_note(place.key(collector, topic), note, happened, now.wall_ms), now).await
+        place.ask(place.store.put_note(place.key(name), note, happened, now.wall_ms), now).await
     }
 }
 
 impl Place {
-    fn key(&self, collector: PartId, topic: &str) -> NoteKey {
+    fn key(&self, NoteName { collector, topic }: NoteName<'_>) -> NoteKey {
         NoteKey { server: self.server.clone(), collector: collector.as_str(), topic: topic.to_owned() }
     }
 

@@ -5,17 +5,14 @@ use pharos_model::cluster::Cluster;
 use pharos_model::restarts::{RestartHistory, RunReading, ServerRestart};
 use pharos_model::snapshot::{Column, PartId};
 
-use super::Notebook;
+use super::{NoteName, Notebook};
 
 /// Most readings that wait for the store. If a server restarts more often, the oldest readings are dropped.
 const PENDING_MAX: usize = 40;
-/// The topic of the note.
-const TOPIC: &str = "restarts";
 
 /// The known restarts of one server.
 pub(super) struct Restarts {
-    /// The collector that stores the note.
-    collector: PartId,
+    note: NoteName<'static>,
     history: RestartHistory,
     notebook: Notebook,
     /// The first reading of each run of the server, and the latest one. They wait until the note of an earlier run of the agent is read.
@@ -25,8 +22,10 @@ pub(super) struct Restarts {
 }
 
 impl Restarts {
+    /// `collector` is the one that stores the note.
     pub(super) fn new(collector: PartId, notebook: Notebook) -> Self {
-        Self { collector, history: RestartHistory::default(), notebook, pending: Some(Vec::new()), is_stored: false }
+        let note = NoteName { collector, topic: "restarts" };
+        Self { note, history: RestartHistory::default(), notebook, pending: Some(Vec::new()), is_stored: false }
     }
 
     /// Records a reading and returns the columns of the table `restarts`. There is no table before the store returned the note of an
@@ -45,7 +44,7 @@ impl Restarts {
         if pending.len() > PENDING_MAX {
             pending.remove(0);
         }
-        self.history = self.notebook.read::<RestartHistory>(self.collector, TOPIC, now).await.ok()?.unwrap_or_default();
+        self.history = self.notebook.read::<RestartHistory>(self.note, now).await.ok()?.unwrap_or_default();
         for (cluster, reading) in self.pending.take().into_iter().flatten() {
             self.history.observe(&cluster, reading);
         }
@@ -55,7 +54,7 @@ impl Restarts {
     /// Stores the history if it changed, and lists its restarts.
     async fn store_and_list(&mut self, read_at: f64, now: Now) -> Option<Vec<Column>> {
         if !self.is_stored {
-            self.is_stored = self.notebook.write(self.collector, TOPIC, &self.history, Vec::new(), now).await.is_ok();
+            self.is_stored = self.notebook.write(self.note, &self.history, Vec::new(), now).await.is_ok();
         }
         Some(columns(self.history.restarts(), read_at))
     }

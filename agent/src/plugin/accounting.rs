@@ -15,22 +15,30 @@ use super::run::turns::Turn;
 use super::slot::Slot;
 use super::stage::Stage;
 
+/// A plugin that is called, and what the call is about.
+#[derive(Clone, Copy)]
+pub(super) struct Callee<'a> {
+    pub plugin: &'a str,
+    /// The server or receiver that the call is about. Failures are counted for each one.
+    pub about: &'a str,
+    pub generation: &'a Arc<Generation>,
+}
+
 impl PluginHost {
-    /// Runs a call about a server or receiver, unless the plugin is quarantined, and records the result.
+    /// Runs a call, unless the plugin is quarantined, and records the result.
     pub(super) async fn call<T>(
         &self,
-        plugin: &str,
-        about: &str,
-        generation: &Arc<Generation>,
+        callee: Callee<'_>,
         turn: Result<Turn, CallError>,
         call: impl Future<Output = (Usage, Result<T, CallError>)>,
     ) -> Result<T, CallError> {
         // A probe must not wait once it is permitted: every other probe is refused meanwhile.
-        let permitted = turn.and_then(|turn| self.permit(plugin, about).map(|()| turn));
-        let turn = permitted.inspect_err(|err| self.shared.metrics.add("pharos_plugin_failures_total", &[plugin, err.reason()], 1.0))?;
+        let permitted = turn.and_then(|turn| self.permit(callee.plugin, callee.about).map(|()| turn));
+        let turn =
+            permitted.inspect_err(|err| self.shared.metrics.add("pharos_plugin_failures_total", &[callee.plugin, err.reason()], 1.0))?;
         let (usage, result) = call.await;
         drop(turn);
-        self.account(plugin, about, generation, usage, result.as_ref().err()).await;
+        self.account(callee, usage, result.as_ref().err()).await;
         result
     }
 
@@ -48,7 +56,7 @@ impl PluginHost {
     }
 
     /// Records the usage and the result of a call. Too many offences quarantine the plugin, or the previous generation serves again.
-    async fn account(&self, plugin: &str, about: &str, generation: &Arc<Generation>, usage: Usage, err: Option<&CallError>) {
+    async fn account(&self, Callee { plugin, about, generation }: Callee<'_>, usage: Usage, err: Option<&CallError>) {
         let metrics = &self.shared.metrics;
         metrics.add("pharos_plugin_calls_total", &[plugin], 1.0);
         metrics.add("pharos_plugin_cpu_seconds_total", &[plugin], usage.cpu.as_secs_f64());

@@ -15,6 +15,7 @@ use pharos_model::subject::SubjectKind;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::accounting::Callee;
 use super::event::PluginEvent;
 use super::load::settings::overlay;
 use super::run::engine::Ticker;
@@ -82,7 +83,8 @@ impl PluginHost {
         let active = self.active(plugin).filter(|active| watches(active, kind))?;
         let generation = active.generation;
         let about = change.snapshot.subject.key().to_string();
-        let called = self.call(plugin, &about, &generation, turn, generation.evaluate(Arc::clone(change))).await;
+        let called =
+            self.call(Callee { plugin, about: &about, generation: &generation }, turn, generation.evaluate(Arc::clone(change))).await;
         let outcome = match called {
             Ok(report) => {
                 generation.warn_repairs(&about, &report);
@@ -117,7 +119,9 @@ impl PluginHost {
             return Delivery::Unavailable(unusable.why.clone());
         }
         let about = format!("receiver {}", message.receiver);
-        notifier::delivery(self.call(plugin, &about, &generation, turn, generation.deliver(settings, message)).await)
+        notifier::delivery(
+            self.call(Callee { plugin, about: &about, generation: &generation }, turn, generation.deliver(settings, message)).await,
+        )
     }
 
     /// The generation that serves an id.

@@ -38,5 +38,5 @@ pub use self::notes::NoteKey;
 pub(crate) use self::outbox::{Claim, UnreportedIncident};
 pub use self::outbox::{OutboxRow, OutboxTurn, RowFilter};
 pub(crate) use self::ownership::OwnerError;
-pub use self::plugin_state::{Entry, Limits as PluginStateLimits, Written};
+pub use self::plugin_state::{Entry, Expected, Limits as PluginStateLimits, Written};
 pub use self::reader::StoreReader;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pharos_model::alert::Now;
 use pharos_model::error_chain::chain;
 use pharos_model::event::{Event, EventDetail, RoleChange};
-use pharos_model::postgres::topology::{News, Report, Role, Topology};
+use pharos_model::postgres::topology::{Member, News, Report, Role, Topology};
 use pharos_model::snapshot::{Change, PartId};
 use pharos_model::snapshot::{Part, Snapshot};
 use pharos_model::subject::{Label, Subject, SubjectKey, SubjectKind};
@@ -54,8 +54,20 @@ struct WatchedDatabase {
     taken_at: Option<Duration>,
 }
 
-/// The state of a member: whether it is up, its role, its timeline and its cluster.
-type MemberState = (bool, Role, Option<i64>, Option<String>);
+/// The state of a member that the latest snapshot shows.
+#[derive(Debug, PartialEq, Eq)]
+struct MemberState {
+    is_up: bool,
+    role: Role,
+    timeline: Option<i64>,
+    system_identifier: Option<String>,
+}
+
+impl From<&Member> for MemberState {
+    fn from(member: &Member) -> Self {
+        Self { is_up: member.up, role: member.role, timeline: member.timeline, system_identifier: member.system_identifier.clone() }
+    }
+}
 
 impl DatabaseMembers {
     pub(crate) fn subject(&self) -> Subject {
@@ -114,16 +126,11 @@ impl DatabasesTask {
         for news in &topology.news {
             self.record_news(&watched.database.name, news, now).await;
         }
-        let state =
-            |member: &pharos_model::postgres::topology::Member| (member.up, member.role, member.timeline, member.system_identifier.clone());
-        let shown: Vec<MemberState> = topology.members.iter().map(state).collect();
+        let shown: Vec<MemberState> = topology.members.iter().map(MemberState::from).collect();
         if is_tick || !topology.news.is_empty() || shown != watched.shown {
             watched.shown = shown;
             let parts = self.parts(&topology, &members, now);
-            let interval = watched.taken_at.map_or(self.interval, |before| now.monotonic.saturating_sub(before));
-            if self.send(&watched.database, members, parts, interval, now) {
-                watched.taken_at = Some(now.monotonic);
-            }
+            self.send(watched, members, parts, now);
         }
     }
 
@@ -134,24 +141,20 @@ impl DatabasesTask {
         BTreeMap::from([(PartId::Topology.as_str().to_owned(), topology), (PartId::Indexes.as_str().to_owned(), indexes)])
     }
 
-    /// Sends a snapshot. Returns whether the queue had room for it.
-    fn send(
-        &self,
-        database: &DatabaseMembers,
-        members: Vec<&Arc<Change>>,
-        parts: BTreeMap<String, Part>,
-        interval: Duration,
-        now: Now,
-    ) -> bool {
+    /// Sends a snapshot, unless the queue has no room for it.
+    fn send(&self, watched: &mut WatchedDatabase, members: Vec<&Arc<Change>>, parts: BTreeMap<String, Part>, now: Now) {
+        let interval = watched.taken_at.map_or(self.interval, |before| now.monotonic.saturating_sub(before));
         let snapshot = Snapshot {
-            subject: database.subject(),
+            subject: watched.database.subject(),
             taken_at_ms: now.wall_ms,
             taken_at: now.monotonic,
             interval,
             parts,
             members: members.into_iter().map(Arc::clone).collect(),
         };
-        send(&self.snapshots, snapshot, &self.metrics)
+        if send(&self.snapshots, snapshot, &self.metrics) {
+            watched.taken_at = Some(now.monotonic);
+        }
     }
 
     /// Logs a change of roles, and stores it as an event.

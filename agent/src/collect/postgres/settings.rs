@@ -14,10 +14,11 @@ use tracing::info;
 
 use super::rights::{Right, query};
 use super::row::Fields;
-use crate::collect::{CollectError, Collector, Facts, Notebook};
+use crate::collect::{CollectError, Collector, Facts, NoteName, Notebook};
 use crate::postgres::monitor::{GUARDS, Row, Session};
 
 const PART: PartId = PartId::Settings;
+const NOTE: NoteName<'_> = NoteName { collector: PART, topic: "" };
 
 /// Settings with a series: numbers and switches that rules compare with facts. They are listed even with their default values.
 const MEASURED: [&str; 57] = [
@@ -148,7 +149,7 @@ impl Settings {
 
     /// Restores the note of an earlier run of the agent, if the store answers. Changes that were logged before may be logged once more.
     async fn restore(&mut self, now: Now) {
-        let Ok(earlier) = self.notebook.read::<SettingNote>(PART, "", now).await else { return };
+        let Ok(earlier) = self.notebook.read::<SettingNote>(NOTE, now).await else { return };
         self.is_restored = true;
         if let Some(SettingNote { cluster, history }) = earlier {
             (self.cluster, self.history, self.is_count_shown, self.unstored_changes) = (cluster, history, false, 0);
@@ -175,7 +176,7 @@ impl Settings {
         if self.is_restored && (!self.is_stored || self.unstored_changes > 0) {
             let happened = self.history.latest(self.unstored_changes).map(event).collect();
             let note = SettingNote { cluster: self.cluster.clone(), history: self.history.clone() };
-            if self.notebook.write(PART, "", &note, happened, now).await.is_ok() {
+            if self.notebook.write(NOTE, &note, happened, now).await.is_ok() {
                 (self.is_stored, self.unstored_changes) = (true, 0);
             }
         }

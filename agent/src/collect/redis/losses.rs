@@ -9,9 +9,9 @@ use pharos_model::snapshot::{Family, PartId};
 use tracing::warn;
 
 use super::fields::{Fields, pair};
-use crate::collect::Notebook;
+use crate::collect::{NoteName, Notebook};
 
-const PART: PartId = PartId::Info;
+const NOTE: NoteName<'_> = NoteName { collector: PartId::Info, topic: "" };
 
 /// Greatest age of the note in the store. If the host goes down together with the agent, only the note remains. This age is far below the
 /// age that the history accepts from an earlier run of the agent.
@@ -53,7 +53,7 @@ impl Losses {
     /// about a loss neither ends nor begins.
     pub(super) async fn read(&mut self, info: &Fields<'_>, now: Now) -> RestartLosses {
         if !self.is_restored
-            && let Ok(earlier) = self.notebook.read::<KeyHistory>(PART, "", now).await
+            && let Ok(earlier) = self.notebook.read::<KeyHistory>(NOTE, now).await
         {
             self.restore(earlier);
         }
@@ -109,7 +109,7 @@ impl Losses {
         if !self.is_restored || self.noted.as_ref().is_some_and(is_fresh) {
             return;
         }
-        if self.notebook.write(PART, "", &self.history, Vec::new(), now).await.is_ok() {
+        if self.notebook.write(NOTE, &self.history, Vec::new(), now).await.is_ok() {
             self.noted = Some(Noted { run_id, at_ms: now.wall_ms });
         }
     }

@@ -4,7 +4,7 @@ use pharos_model::error_chain::chain;
 
 use crate::clock::Clock;
 use crate::plugin::contract::bindings::alert_rule::pharos::plugin::state::StateError;
-use crate::store::{Entry, PluginStateLimits, Store, StoreError, Written};
+use crate::store::{Entry, Expected, PluginStateLimits, Store, StoreError, Written};
 
 /// Limits of the state of one plugin. Without them a plugin could fill the disk.
 const LIMITS: PluginStateLimits = PluginStateLimits { keys: 1_000, bytes: 1 << 20 };
@@ -22,29 +22,23 @@ impl StateAccess {
     }
 
     pub async fn put(&self, plugin: &str, key: String, value: Vec<u8>, ttl_seconds: Option<u32>) -> Result<(), StateError> {
-        self.write(plugin, key, None, value, ttl_seconds).await.map(drop)
+        let now_ms = self.clock.wall_ms();
+        let expires_at_ms = ttl_seconds.map(|seconds| now_ms + u64::from(seconds) * 1_000);
+        self.write(plugin, Entry { key, expected: Expected::Anything, value, expires_at_ms, now_ms }).await.map(drop)
     }
 
     pub async fn compare_and_swap(&self, plugin: &str, key: String, expected: Option<Vec<u8>>, value: Vec<u8>) -> Result<bool, StateError> {
-        self.write(plugin, key, Some(expected), value, None).await
+        let expected = expected.map_or(Expected::Nothing, Expected::Value);
+        self.write(plugin, Entry { key, expected, value, expires_at_ms: None, now_ms: self.clock.wall_ms() }).await
     }
 
     pub async fn delete(&self, plugin: &str, key: String) -> Result<(), StateError> {
         self.store()?.delete_plugin_state(plugin, key).await.map_err(|err| unavailable(&err))
     }
 
-    async fn write(
-        &self,
-        plugin: &str,
-        key: String,
-        expected: Option<Option<Vec<u8>>>,
-        value: Vec<u8>,
-        ttl_seconds: Option<u32>,
-    ) -> Result<bool, StateError> {
-        let now_ms = self.clock.wall_ms();
-        let expires_at_ms = ttl_seconds.map(|seconds| now_ms + u64::from(seconds) * 1_000);
-        let entry = Entry { value, expires_at_ms, now_ms };
-        match self.store()?.put_plugin_state(plugin, key, expected, entry, LIMITS).await {
+    /// Returns whether the key had the expected value, so that the entry was written.
+    async fn write(&self, plugin: &str, entry: Entry) -> Result<bool, StateError> {
+        match self.store()?.put_plugin_state(plugin, entry, LIMITS).await {
             Ok(Written::Done) => Ok(true),
             Ok(Written::Differs) => Ok(false),
             Ok(Written::QuotaExceeded(bytes)) => Err(StateError::QuotaExceeded(bytes)),

@@ -4,6 +4,7 @@
 //! for a gigabyte of automata. So a schema is measured before anything compiles it: once unfolded, which bounds its compilation, and once
 //! along the settings, which bounds their validation. What is measured follows every keyword that leads from one schema to another.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use pharos_model::text;
@@ -270,7 +271,7 @@ impl<'a> Measure<'a> {
             let again = usize::from(leads == Leads::AsideTwice) + usize::from(unevaluated);
             for (name, schema) in schemas(keyword, value) {
                 if leads == Leads::Inside {
-                    self.inside(keyword, name, schema, settings, times)?;
+                    self.inside(schema, values_inside(keyword, name, settings), times)?;
                 } else {
                     self.aside(schema, settings, times.saturating_mul(1 + again), keyword)?;
                 }
@@ -288,36 +289,27 @@ impl<'a> Measure<'a> {
         self.validate(schema, settings, times)
     }
 
-    /// A schema for what is inside the value.
-    fn inside(&mut self, keyword: &str, name: Option<&str>, schema: &'a Value, settings: &Value, times: usize) -> Result<(), SchemaError> {
+    /// Follows a schema through the values inside the present one.
+    fn inside(&mut self, schema: &'a Value, values: Vec<Cow<'_, Value>>, times: usize) -> Result<(), SchemaError> {
         // The value is another one, so the same schemas may come again.
         let way = std::mem::take(&mut self.under_way);
         self.under_way.resize(way.len(), std::ptr::null());
-        match (keyword, name, settings) {
-            ("properties", Some(name), Value::Object(table)) => {
-                if let Some(value) = table.get(name) {
-                    self.validate(schema, value, times)?;
-                }
-            }
-            ("propertyNames", _, Value::Object(table)) => {
-                for name in table.keys() {
-                    self.validate(schema, &Value::String(name.clone()), times)?;
-                }
-            }
-            (_, _, Value::Object(table)) => {
-                for value in table.values() {
-                    self.validate(schema, value, times)?;
-                }
-            }
-            (_, _, Value::Array(items)) => {
-                for item in items {
-                    self.validate(schema, item, times)?;
-                }
-            }
-            _ => {}
+        for value in values {
+            self.validate(schema, &value, times)?;
         }
         self.under_way = way;
         Ok(())
+    }
+}
+
+/// The values inside `settings` that a keyword applies its schema to. `name` is the key of the schema below `properties`.
+fn values_inside<'v>(keyword: &str, name: Option<&str>, settings: &'v Value) -> Vec<Cow<'v, Value>> {
+    match (keyword, name, settings) {
+        ("properties", Some(name), Value::Object(table)) => table.get(name).map(Cow::Borrowed).into_iter().collect(),
+        ("propertyNames", _, Value::Object(table)) => table.keys().map(|name| Cow::Owned(Value::String(name.clone()))).collect(),
+        (_, _, Value::Object(table)) => table.values().map(Cow::Borrowed).collect(),
+        (_, _, Value::Array(items)) => items.iter().map(Cow::Borrowed).collect(),
+        _ => Vec::new(),
     }
 }
 

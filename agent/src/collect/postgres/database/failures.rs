@@ -9,9 +9,9 @@ use pharos_model::snapshot::{Column, PartId, Table};
 use serde::{Deserialize, Serialize};
 
 use super::counters::{COUNTERS, FAILURES};
-use crate::collect::Notebook;
+use crate::collect::{NoteName, Notebook};
 
-const PART: PartId = PartId::Database;
+const NOTE: NoteName<'_> = NoteName { collector: PartId::Database, topic: "" };
 
 /// Checksum failures that the server counted in each datname, and counts that it lost.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ impl Failures {
         }
         self.cluster.learn(cluster);
         if !self.is_restored
-            && let Ok(earlier) = notebook.read::<Self>(PART, "", now).await
+            && let Ok(earlier) = notebook.read::<Self>(NOTE, now).await
         {
             self.restore(earlier, meaning);
         }
@@ -46,7 +46,7 @@ impl Failures {
         self.is_stored &= !self.losses.observe(read.iter().copied(), meaning);
         // Before the note was restored it may know more than this run, so it is not replaced.
         if self.is_restored && !self.is_stored {
-            self.is_stored = notebook.write(PART, "", self, Vec::new(), now).await.is_ok();
+            self.is_stored = notebook.write(NOTE, self, Vec::new(), now).await.is_ok();
         }
     }
 

@@ -9,12 +9,9 @@ use pharos_model::duration::milliseconds;
 use pharos_model::snapshot::PartId;
 use serde::{Deserialize, Serialize};
 
-use crate::collect::Notebook;
+use crate::collect::{NoteName, Notebook};
 
-const PART: PartId = PartId::Replication;
-
-/// The subject of the note about slots.
-const TOPIC: &str = "idle slots";
+const NOTE: NoteName<'_> = NoteName { collector: PartId::Replication, topic: "idle slots" };
 /// Shortest time between two notes about moved slots. A slot that is advanced without a connection moves at each reading.
 const NOTE_PAUSE: Duration = Duration::from_mins(1);
 
@@ -60,6 +57,18 @@ struct NotedSlot {
     position: Option<i64>,
 }
 
+/// A slot as `pg_replication_slots` shows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SlotReading<'a> {
+    pub name: &'a str,
+    /// Whether a consumer is connected.
+    pub is_active: bool,
+    /// The position from which the slot keeps WAL, in bytes.
+    pub position: Option<i64>,
+    /// Seconds since the last consumer left, if the server reports them (PostgreSQL 17 and later).
+    pub inactive_seconds: Option<f64>,
+}
+
 impl IdleSlots {
     /// Begins a reading. Restores the note of an earlier run of the agent as soon as the store returns it.
     pub(super) async fn restore(&mut self, cluster: &Cluster, notebook: &Notebook, now: Now) {
@@ -70,7 +79,7 @@ impl IdleSlots {
         if self.is_restored {
             return;
         }
-        let Ok(earlier) = notebook.read::<Note>(PART, TOPIC, now).await else { return };
+        let Ok(earlier) = notebook.read::<Note>(NOTE, now).await else { return };
         self.is_restored = true;
         if let Some(note) = earlier.filter(|note| note.cluster.may_be(cluster)) {
             self.noted = note;
@@ -79,24 +88,19 @@ impl IdleSlots {
 
     /// Records a reading of a slot. Returns its history, and for how long it has had no consumer, in seconds.
     ///
-    /// `reported` is the number of seconds that the server reports, if it does. Without it, the time of an unused slot is unknown until the
-    /// note of an earlier run of the agent is restored.
-    pub(super) fn observe(
-        &mut self,
-        name: &str,
-        active: bool,
-        position: Option<i64>,
-        reported: Option<f64>,
-        now: Now,
-    ) -> (&SlotHistory, Option<f64>) {
+    /// If the server does not report that time, it is unknown for an unused slot until the note of an earlier run of the agent is restored.
+    pub(super) fn observe(&mut self, reading: &SlotReading<'_>, now: Now) -> (&SlotHistory, Option<f64>) {
+        let SlotReading { name, is_active, position, inactive_seconds } = *reading;
         let slot = self.slots.entry(name.to_owned()).or_default();
-        slot.observe(active, position, now.monotonic);
+        slot.observe(is_active, position, now.monotonic);
         if let Some(noted) = self.noted.slots.get(name) {
             slot.restore(noted, now);
         }
         let inactive = match slot.inactive(now.monotonic) {
             None => Some(0.0),
-            Some(known) => reported.or((self.is_restored || slot.is_used).then_some(known.as_secs_f64())).map(|seconds| seconds.max(0.0)),
+            Some(known) => {
+                inactive_seconds.or((self.is_restored || slot.is_used).then_some(known.as_secs_f64())).map(|seconds| seconds.max(0.0))
+            }
         };
         (slot, inactive)
     }
@@ -114,7 +118,7 @@ impl IdleSlots {
         let has_moved = slots.iter().any(|(name, slot)| self.noted.slots.get(name).is_some_and(|noted| noted.position != slot.position));
         if is_another_set || (has_moved && is_due) {
             let note = Note { cluster: self.cluster.clone(), slots };
-            if notebook.write(PART, TOPIC, &note, Vec::new(), now).await.is_ok() {
+            if notebook.write(NOTE, &note, Vec::new(), now).await.is_ok() {
                 (self.noted, self.noted_at) = (note, Some(now.monotonic));
             }
         }
@@ -173,8 +177,12 @@ mod tests {
         Now { monotonic: Duration::from_secs(seconds), wall_ms: (1_000_000 + seconds) * 1_000 }
     }
 
-    fn observe(idle: &mut IdleSlots, now: Now, active: bool, position: i64) -> (f64, Option<f64>) {
-        let (slot, inactive) = idle.observe("kept", active, Some(position), None, now);
+    fn reading(is_active: bool, position: i64, inactive_seconds: Option<f64>) -> SlotReading<'static> {
+        SlotReading { name: "kept", is_active, position: Some(position), inactive_seconds }
+    }
+
+    fn observe(idle: &mut IdleSlots, now: Now, is_active: bool, position: i64) -> (f64, Option<f64>) {
+        let (slot, inactive) = idle.observe(&reading(is_active, position, None), now);
         (inactive.unwrap(), slot.seconds_since_move(now.monotonic))
     }
 
@@ -185,7 +193,7 @@ mod tests {
         assert_eq!(observe(&mut idle, at(20), false, 100), (10.0, None));
         assert_eq!(observe(&mut idle, at(30), false, 150), (0.0, Some(0.0)));
         assert_eq!(observe(&mut idle, at(50), false, 150), (20.0, Some(20.0)));
-        assert_eq!(idle.observe("kept", true, Some(150), Some(7.0), at(60)).1, Some(0.0));
+        assert_eq!(idle.observe(&reading(true, 150, Some(7.0)), at(60)).1, Some(0.0));
     }
 
     #[test]
@@ -246,7 +254,7 @@ mod tests {
         let (mut idle, notebook) = (IdleSlots::default(), Notebook::paused(store, "db1:5432", at(160)));
         let mut inactive = async |now: Now, active: bool, reported: Option<f64>| {
             idle.restore(&cluster, &notebook, now).await;
-            idle.observe("kept", active, Some(100), reported, now).1
+            idle.observe(&reading(active, 100, reported), now).1
         };
         assert_eq!(inactive(at(100), false, None).await, None);
         assert_eq!(inactive(at(110), false, Some(95.0)).await, Some(95.0), "the server reports it");
@@ -261,8 +269,8 @@ mod tests {
         let notebook = Notebook::paused(Store::open(folder.path()).unwrap(), "db1:5432", at(60));
         let mut idle = IdleSlots::default();
         idle.restore(&Cluster::default(), &notebook, at(10)).await;
-        assert_eq!(idle.observe("kept", true, Some(100), None, at(10)).1, Some(0.0));
-        assert_eq!(idle.observe("kept", false, Some(100), None, at(20)).1, Some(0.0));
-        assert_eq!(idle.observe("kept", false, Some(100), None, at(50)).1, Some(30.0), "the time before the consumer does not count");
+        assert_eq!(idle.observe(&reading(true, 100, None), at(10)).1, Some(0.0));
+        assert_eq!(idle.observe(&reading(false, 100, None), at(20)).1, Some(0.0));
+        assert_eq!(idle.observe(&reading(false, 100, None), at(50)).1, Some(30.0), "the time before the consumer does not count");
     }
 }

@@ -7,7 +7,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::snapshot::{PartId, Unlisted};
 use tokio_postgres::types::Type;
 
-use super::idle::IdleSlots;
+use super::idle::{IdleSlots, SlotReading};
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Notebook};
 use crate::postgres::monitor::{Session, Versioned};
@@ -98,8 +98,9 @@ impl Slots {
     fn slot<'a>(&mut self, row: &Fields<'a>, now: Now) -> Result<Slot<'a>, CollectError> {
         let name = row.text("slot")?;
         let active = row.field("active")?;
-        let reported = row.number("inactive_seconds")?;
-        let (history, inactive_seconds) = self.idle.observe(name, active, row.field("position_bytes")?, reported, now);
+        let position = row.field("position_bytes")?;
+        let reading = SlotReading { name, is_active: active, position, inactive_seconds: row.number("inactive_seconds")? };
+        let (history, inactive_seconds) = self.idle.observe(&reading, now);
         let seconds_since_move = history.seconds_since_move(now.monotonic);
         Ok(Slot {
             name,

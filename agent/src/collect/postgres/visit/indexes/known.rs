@@ -10,9 +10,9 @@ use pharos_model::postgres::index_facts::{FirstSeen, ScanHistory};
 use pharos_model::snapshot::PartId;
 
 use super::definitions::Definitions;
-use crate::collect::Notebook;
 use crate::collect::postgres::visit::bloat::Estimates;
 use crate::collect::postgres::visit::relations::{IndexRow, Relations};
+use crate::collect::{NoteName, Notebook};
 
 /// The state of one datname's indexes that lasts from one visit to the next.
 #[derive(Debug, Default)]
@@ -47,15 +47,16 @@ impl IndexState {
         let unused = relations.indexes.iter().filter(is_unused).map(|index| index.oid);
         self.is_stored &= !self.first_seen.observe(unused, context.asked_at);
         let topic = context.datname_oid.to_string();
+        let name = NoteName { collector: PartId::Indexes, topic: &topic };
         if !self.is_restored
-            && let Ok(earlier) = notebook.read::<FirstSeen>(PartId::Indexes, &topic, now).await
+            && let Ok(earlier) = notebook.read::<FirstSeen>(name, now).await
         {
             earlier.iter().for_each(|earlier| self.first_seen.take_over(earlier));
             self.is_restored = true;
         }
         // Before the note was restored it may hold earlier times, so it is not replaced.
         if self.is_restored && !self.is_stored {
-            self.is_stored = notebook.write(PartId::Indexes, &topic, &self.first_seen.note(), Vec::new(), now).await.is_ok();
+            self.is_stored = notebook.write(name, &self.first_seen.note(), Vec::new(), now).await.is_ok();
         }
     }
 }
