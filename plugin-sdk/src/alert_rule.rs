@@ -12,7 +12,7 @@ pub trait AlertRule: Plugin {
     fn rules(&self) -> Vec<Rule>;
 
     /// Judges one snapshot. A rule that lacks data must report `skipped`. Otherwise the host reads the absence of a finding as "fine" and
-    /// resolves the alert.
+    /// resolves the alert. An error means that no rule was judged. The host counts only `Failure::Internal` as a fault of the plugin.
     fn evaluate(&self, snapshot: &Snapshot) -> Result<Report, Failure>;
 }
 

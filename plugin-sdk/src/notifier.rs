@@ -5,7 +5,8 @@ use crate::{Failure, Plugin};
 
 /// A plugin that delivers messages. Each instance serves one receiver. The host decides on a retry by the outcome and repeats `message.id`.
 pub trait Notifier: Plugin {
-    /// Delivers a message once, without retries of its own. An error counts as a failure of the plugin, not of the receiver.
+    /// Delivers a message once, without retries of its own. Report a failure of the receiver as an [`Outcome`]; an error stands for a failure
+    /// of the plugin.
     fn deliver(&self, message: &Message) -> Result<Outcome, Failure>;
 }
 
@@ -62,7 +63,7 @@ mod tests {
         assert_eq!(detail_and_evidence(lines), ("", read.clone()));
         assert_eq!(detail_and_evidence(&format!("Two\nlines.\n\n{lines}")), ("Two\nlines.", read.clone()));
         let twice = format!("Evidence:\n- of a plugin: 1\n\n{lines}");
-        assert_eq!(detail_and_evidence(&twice).0, twice, "a detail that begins like evidence and is none stays whole");
+        assert_eq!(detail_and_evidence(&twice).0, twice, "a detail that begins like evidence but has another form stays whole");
         for none in ["", "No evidence.", "Evidence:", "Text.\n\nEvidence:\nnot a line of it"] {
             assert_eq!(detail_and_evidence(none), (none, Vec::new()));
         }

@@ -17,7 +17,7 @@ pub trait Plugin: Sized {
     /// The description that the host reads before it passes any settings.
     const DESCRIPTION: Description;
 
-    /// Checks what serde cannot check. The operator reads the error: it must name the key and how to correct it.
+    /// Creates the plugin and checks what serde cannot check. The operator reads the error: the text must name the key and its correction.
     fn new(settings: Self::Settings) -> Result<Self, Failure>;
 }
 

@@ -110,7 +110,7 @@ impl Snapshot {
     pub fn readable(&self, metric: &str) -> Result<(), SkipReason> {
         let Some(part) = self.part_of(metric) else {
             let kind = &self.subject.kind;
-            return Err(SkipReason::Unsupported(format!("nobody collects `{metric}` for a subject of kind `{kind}`")));
+            return Err(SkipReason::Unsupported(format!("no collector reads `{metric}` for a subject of kind `{kind}`")));
         };
         let name = part.name;
         match part.state {

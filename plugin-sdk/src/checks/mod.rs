@@ -226,7 +226,7 @@ fn cut(text: String, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text;
     }
-    /// FNV-1a needs no cryptography, which a guest does not have. An attacker gains nothing from two equal hashes here.
+    // The hash FNV-1a needs no cryptography, which a guest does not have. An attacker gains nothing from two equal hashes here.
     const OFFSET: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;
     let mark = text.bytes().fold(OFFSET, |mark, byte| (mark ^ u32::from(byte)).wrapping_mul(PRIME));

@@ -140,7 +140,7 @@ mod tests {
             | database | 20 |";
         assert_eq!(counted(facts), [8.0]);
         let (without, _) = facts.split_once("table").expect("written above");
-        assert_eq!(counted(without), [4.0], "of an agent that does not say, in the interval of a snapshot");
+        assert_eq!(counted(without), [4.0], "without the table `readings`, the interval of the snapshot counts");
     }
 
     #[test]

@@ -62,10 +62,11 @@ impl Selection {
 }
 
 impl Labels {
-    fn fit(&self, labels: &[&[Label]], unless_known: bool) -> bool {
+    /// Whether the labels have an accepted value for every name. `if_missing` is the answer for a name that the labels do not have.
+    fn fit(&self, labels: &[&[Label]], if_missing: bool) -> bool {
         self.0.iter().all(|(name, values)| {
             let label = labels.iter().copied().flatten().find(|label| label.name == *name);
-            label.map_or(unless_known, |label| values.iter().any(|value| fits(value, &label.value)))
+            label.map_or(if_missing, |label| values.iter().any(|value| fits(value, &label.value)))
         })
     }
 }

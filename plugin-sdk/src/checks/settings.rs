@@ -200,10 +200,10 @@ fn grading(defaults: Grading, levels: Levels, place: &str) -> Result<Grading, Fa
     match defaults {
         Grading::Fact(severity) => match levels.first_threshold() {
             None => Ok(Grading::Fact(levels.severity.unwrap_or(severity))),
-            Some(key) => refuse(format!("`{key}` has no meaning here: it is wrong or it is not; set `severity`")),
+            Some(key) => refuse(format!("`{key}` has no meaning here: this check answers yes or no; set `severity`")),
         },
         Grading::Scale(..) if levels.severity.is_some() => {
-            refuse("`severity` has no meaning here: it follows the value; set `info`, `warning` or `critical`".to_owned())
+            refuse("`severity` has no meaning here: the severity follows the value; set `info`, `warning` or `critical`".to_owned())
         }
         Grading::Scale(direction, defaults) => {
             let thresholds = overlaid(defaults, levels);

@@ -8,23 +8,23 @@ use super::Facts;
 use crate::checks::{Case, Check, Explanation, Family, Grading, Thresholds};
 use crate::{Label, Severity};
 
-/// The heading of the tables in a README. All text after this line is generated.
-const MADE_FROM_HERE: &str = "## Checks and their defaults\n";
+/// The heading above the tables of a README. The heading and all text after it are generated.
+const GENERATED_FROM_HERE: &str = "## Checks and their defaults\n";
 
 /// Compares `schema.json` and `README.md` in a plugin's folder with its checks. Panics if they differ. If the environment variable
 /// `UPDATE_EXPECT` is set, the files are written instead.
 #[track_caller]
 pub fn check(folder: &str, id: &str, families: &[Family]) {
     let folder = Path::new(folder);
-    agrees(&folder.join("schema.json"), &schema(id, families));
+    compare(&folder.join("schema.json"), &schema(id, families));
     let readme = folder.join("README.md");
     let text = std::fs::read_to_string(&readme).expect("every plugin has a README.md");
-    let (written, _) = text.split_once(MADE_FROM_HERE).expect("the README has the heading of the tables");
-    agrees(&readme, &format!("{written}{MADE_FROM_HERE}\n{}", tables(families)));
+    let (written, _) = text.split_once(GENERATED_FROM_HERE).expect("the README has the heading of the tables");
+    compare(&readme, &format!("{written}{GENERATED_FROM_HERE}\n{}", tables(families)));
 }
 
 #[track_caller]
-fn agrees(file: &Path, expected: &str) {
+fn compare(file: &Path, expected: &str) {
     let found = std::fs::read_to_string(file).unwrap_or_default();
     if found == expected {
         return;
@@ -33,7 +33,7 @@ fn agrees(file: &Path, expected: &str) {
         return std::fs::write(file, expected).expect("the file can be written");
     }
     let line = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
-    panic!("{} is not what the checks say; UPDATE_EXPECT=1 writes it. The first line that differs: {line:#?}", file.display());
+    panic!("{} differs from the checks; UPDATE_EXPECT=1 writes it. The first line that differs: {line:#?}", file.display());
 }
 
 fn schema(id: &str, families: &[Family]) -> String {

@@ -57,7 +57,7 @@ export const alertRule = {
 function whyUnreadable(snapshot, metric) {
   const part = snapshot.source(metric);
   if (!part) {
-    return { tag: "unsupported", val: `nobody collects \`${metric}\`` };
+    return { tag: "unsupported", val: `no collector reads \`${metric}\`` };
   }
   switch (part.state.tag) {
     case "present":

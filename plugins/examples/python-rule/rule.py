@@ -79,7 +79,7 @@ def why_unreadable(snapshot: Snapshot, metric: str) -> SkipReason | None:
     """The reason why a metric cannot be judged, or None. A missing sample means "none" only while its part is present."""
     part = snapshot.source(metric)
     if part is None:
-        return SkipReason_Unsupported(f"nobody collects `{metric}`")
+        return SkipReason_Unsupported(f"no collector reads `{metric}`")
     match part.state:
         case PartState_Present():
             return None

@@ -182,7 +182,7 @@ fn a_metric_that_cannot_be_read_is_skipped() {
         USED,
         "activity present",
         expect![[r#"
-            r: skipped: nobody collects `pharos_postgres_connections_used_ratio` for a subject of kind `postgres`
+            r: skipped: no collector reads `pharos_postgres_connections_used_ratio` for a subject of kind `postgres`
         "#]],
     );
 }

@@ -86,7 +86,7 @@ fn an_unreadable_metric_is_skipped_with_the_name_of_its_part() {
         "up stale 45000\npharos_redis_up 1",
         expect![[r#"
             server-down: skipped: part `up` is stale: last read 45 s ago
-            clients-used: skipped: nobody collects `pharos_redis_clients_used_ratio` for a subject of kind `redis`
+            clients-used: skipped: no collector reads `pharos_redis_clients_used_ratio` for a subject of kind `redis`
         "#]],
     );
 }
@@ -113,7 +113,7 @@ fn rows_that_a_list_leaves_out_are_skipped_if_they_may_be_bad() {
                 let reason = SkipReason::PartFailed("30 more".to_owned());
                 Observation::unknown_up_to(vec![label("datname", datname)], greatest, reason)
             };
-            Ok(vec![left_out("fine", Some(0.5)), left_out("held", Some(0.75)), left_out("untold", None)])
+            Ok(vec![left_out("fine", Some(0.5)), left_out("held", Some(0.75)), left_out("unbounded", None)])
         },
         ..CLIENTS_USED
     }];
@@ -125,7 +125,7 @@ fn rows_that_a_list_leaves_out_are_skipped_if_they_may_be_bad() {
     let held = || {
         expect![[r#"
         pressure{datname=held}: skipped: 30 more
-        pressure{datname=untold}: skipped: 30 more
+        pressure{datname=unbounded}: skipped: 30 more
     "#]]
     };
     held().assert_eq(&judged(""));
@@ -134,7 +134,7 @@ fn rows_that_a_list_leaves_out_are_skipped_if_they_may_be_bad() {
     expect![[r#"
         pressure{datname=fine}: skipped: 30 more
         pressure{datname=held}: skipped: 30 more
-        pressure{datname=untold}: skipped: 30 more
+        pressure{datname=unbounded}: skipped: 30 more
     "#]]
     .assert_eq(&judged(r#"{"only":{"relation":["orders"]},"warning":0.4}"#));
 }
@@ -289,11 +289,11 @@ fn mistakes_name_their_correction() {
     );
     check_ignored(
         r#"{"checks":{"clients-used":{"severity":"info"}}}"#,
-        expect!["settings.checks.clients-used: `severity` has no meaning here: it follows the value; set `info`, `warning` or `critical`"],
+        expect!["settings.checks.clients-used: `severity` has no meaning here: the severity follows the value; set `info`, `warning` or `critical`"],
     );
     check_ignored(
         r#"{"checks":{"server-down":{"critical":1}}}"#,
-        expect!["settings.checks.server-down: `critical` has no meaning here: it is wrong or it is not; set `severity`"],
+        expect!["settings.checks.server-down: `critical` has no meaning here: this check answers yes or no; set `severity`"],
     );
 }
 
@@ -311,7 +311,7 @@ fn an_invalid_setting_leaves_all_others_in_force() {
             settings.checks.x: no such check; the checks are server-down, clients-used"#]],
     );
     let loaded = suite(wrong).expect("wrong settings are left out");
-    assert_eq!(loaded.rules().iter().map(|rule| rule.for_ms).collect::<Vec<_>>(), [5_000, 600_000], "what is right counts");
+    assert_eq!(loaded.rules().iter().map(|rule| rule.for_ms).collect::<Vec<_>>(), [5_000, 600_000], "the valid settings are in force");
     let facts = Facts::redis("up present\npharos_redis_up 0\ninfo present\npharos_redis_clients_used_ratio 0.85");
     expect![[r#"
         server-down: raise info: down
