@@ -13,8 +13,8 @@ and reads it column by column; `wit/` says how, and in Rust it is `pharos_plugin
 - A table belongs to a *part* of the snapshot, the collector that filled it. Ask for the part's state before you conclude anything from a
   table that is not there: a part that failed has no tables.
 - Any cell may be null. The last column of each list says when.
-- A name that is missing may be missing only from the list: tables with the foremost rows have a bound. The tables `unjudged_*` say which
-  rows found no room, so that a rule skips them instead of calling them fine.
+- An object may be missing only because a table has a limited number of rows. The tables `unjudged_*` list what was left out, so that a rule
+  skips these objects instead of counting them as fine.
 - Times by a clock are seconds since 1970, unless the name ends in `_ms`. A ratio of 1 is all of it.
 - A *datname* is a database inside a PostgreSQL server.
 
