@@ -7,7 +7,7 @@ export default {
   additionalProperties: false,
   properties: {
     url: {
-      description: "The chat's incoming webhook. Who knows it can post, so `url_secret` is the better place.",
+      description: "Address of the chat's incoming webhook. Anybody who has the address can post, so `url_secret` is the better place.",
       type: "string",
     },
     url_secret: {

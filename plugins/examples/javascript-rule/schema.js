@@ -12,12 +12,12 @@ export default {
       default: 0.5,
     },
     clear: {
-      description: "Once raised, hold until the share is back at this one.",
+      description: "Once raised, hold until the share is back at this number.",
       type: "number",
       default: 0.4,
     },
     min_keys: {
-      description: "Pass over logical databases with fewer keys than this.",
+      description: "Skip logical databases with fewer keys than this.",
       type: "number",
       default: 100000,
     },

@@ -12,12 +12,12 @@ SCHEMA = {
             "default": 0.8,
         },
         "clear": {
-            "description": "Once raised, hold until the share is back at this one.",
+            "description": "Once raised, hold until the share is back at this number.",
             "type": "number",
             "default": 0.7,
         },
         "min_sessions": {
-            "description": "Pass over datnames with fewer sessions than this.",
+            "description": "Skip datnames with fewer sessions than this.",
             "type": "number",
             "default": 20,
         },
