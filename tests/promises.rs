@@ -20,7 +20,7 @@ const UNIT_TESTS: [(&str, &str); 28] = [
         "agent/model/src/alert/room",
         "No plugin whose labels change at each evaluation delays alerts of others, prunes the history or fills the memory.",
     ),
-    ("agent/model/src/dispatch", "No incident is withheld from a receiver without a reason, and no alert waits behind calmer news."),
+    ("agent/model/src/dispatch", "No incident is withheld from a receiver without a reason, and no alert waits behind milder alerts."),
     ("agent/model/src/dispatch/stories/held.rs", "No stored silence without room hides an alert, and silences take bounded memory."),
     (
         "agent/model/src/dispatch/stories/unreachable.rs",
@@ -29,8 +29,8 @@ const UNIT_TESTS: [(&str, &str); 28] = [
     ("agent/model/src/outbox", "No notification is sent twice, out of order, or not at all while its receiver is away."),
     ("agent/model/src/event.rs", "No stored event is changed or lost by reading it."),
     ("agent/model/src/audit.rs", "No stored audit entry is shown otherwise than it is stored."),
-    ("agent/model/src/unjudged.rs", "No alert resolves because its thing was counted anew or is being dropped."),
-    ("agent/model/src/snapshot/unlisted.rs", "No alert resolves because its thing left a list of the worst."),
+    ("agent/model/src/unjudged.rs", "No alert resolves because its object was counted again or is being dropped."),
+    ("agent/model/src/snapshot/unlisted.rs", "No alert resolves because its object left a list of the worst."),
     ("agent/model/src/restarts.rs", "No restart or crash between two readings is missed."),
     ("agent/model/src/budget", "No server pays more for monitoring than its budget."),
     ("agent/model/src/top.rs", "No series is chosen or dropped so that sums are no longer true."),
@@ -42,7 +42,7 @@ const UNIT_TESTS: [(&str, &str); 28] = [
         "No server that sends without end fills the memory, and no password is answered to a weaker demand.",
     ),
     ("agent/model/src/postgres/active_sessions", "No time of a session is lost, counted twice or assigned to another one."),
-    ("agent/model/src/postgres/lock_tree", "No look at locks makes a pile-up worse."),
+    ("agent/model/src/postgres/lock_tree", "No reading of locks makes a pile-up worse."),
     ("agent/model/src/postgres/lsn_history.rs", "No lag is made by two clocks or by an idle primary."),
     ("agent/model/src/postgres/resets.rs", "No crash is taken for a reset of what the server had counted."),
     ("agent/model/src/postgres/statements", "No call is counted twice, and no sum of series is untrue."),
@@ -56,7 +56,7 @@ const UNIT_TESTS: [(&str, &str); 28] = [
     ("agent/src/dial.rs", "No address that fails for the agent's own reasons hides that a server is down."),
     (
         "plugin-sdk/src/checks",
-        "No fix names another thing because a character of the name is not shown, and no check forgets to say whose it is.",
+        "No fix names another thing because a character of the name is not shown, and no check lacks its scope.",
     ),
 ];
 
