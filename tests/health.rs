@@ -48,7 +48,7 @@ fn a_plugin_that_always_fails_about_one_subject_is_not_called_about_that_subject
     for now in [1, 2] {
         assert_eq!(health.offended(ONE, s(now), 0.0), Verdict::Tolerated);
     }
-    assert!(matches!(health.offended(ONE, s(3), 0.0), Verdict::KeptFrom(_)), "{health:?}");
+    assert!(matches!(health.offended(ONE, s(3), 0.0), Verdict::SubjectPaused(_)), "{health:?}");
     assert_eq!(health.may_call(OTHER, s(3)), Ok(()));
     assert!(health.may_call(ONE, s(3)).is_err() && !health.is_quarantined());
 }
@@ -75,7 +75,7 @@ fn a_probe_of_the_plugin_and_of_one_server_at_once_lets_neither_wait_for_ever() 
     loop {
         let verdict = health.offended(ONE, s(0), 0.0);
         if verdict != Verdict::Tolerated {
-            assert_eq!(verdict, Verdict::KeptFrom(s(1)), "{health:?}");
+            assert_eq!(verdict, Verdict::SubjectPaused(s(1)), "{health:?}");
             break;
         }
         assert!(!health.worked(OTHER, s(0)));
@@ -196,7 +196,7 @@ fn a_plugin_that_fails_with_one_server_goes_on_with_the_others() {
     let pauses: Vec<Duration> = verdicts
         .iter()
         .map(|(_, verdict)| match verdict {
-            Verdict::KeptFrom(pause) => *pause,
+            Verdict::SubjectPaused(pause) => *pause,
             verdict => panic!("{verdict:?} in {verdicts:?}"),
         })
         .collect();

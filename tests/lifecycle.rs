@@ -28,7 +28,7 @@ async fn what_finishes_when_asked_is_drained() {
 }
 
 #[tokio::test]
-async fn what_never_finishes_is_cut_when_the_drain_is_over() {
+async fn a_part_that_never_finishes_is_cut_when_the_drain_is_over() {
     let lifecycle = Lifecycle::draining_within(Duration::from_millis(100));
     lifecycle.supervise(AgentPart::Pipeline, lifecycle.soft().clone().cancelled_owned());
     lifecycle.supervise(AgentPart::Http, pending());
@@ -36,7 +36,7 @@ async fn what_never_finishes_is_cut_when_the_drain_is_over() {
 }
 
 #[tokio::test]
-async fn a_part_that_ends_unasked_ends_everything_as_failed() {
+async fn a_part_that_ends_unexpectedly_ends_the_agent_as_failed() {
     let lifecycle = Lifecycle::default();
     lifecycle.supervise(AgentPart::Pipeline, lifecycle.soft().clone().cancelled_owned());
     lifecycle.supervise(AgentPart::Store, ready(()));
@@ -46,7 +46,7 @@ async fn a_part_that_ends_unasked_ends_everything_as_failed() {
 }
 
 #[tokio::test]
-async fn a_part_that_panics_ends_everything_as_failed_also_while_it_drains() {
+async fn a_part_that_panics_ends_the_agent_as_failed_also_during_the_drain() {
     let lifecycle = Lifecycle::default();
     lifecycle.supervise(AgentPart::Plugins, async { panic!("as the test wants") });
     assert_eq!(timeout(PATIENCE, lifecycle.run()).await.expect("it ends"), Ending::Failed);

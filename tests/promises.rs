@@ -54,10 +54,7 @@ const UNIT_TESTS: [(&str, &str); 28] = [
     ("agent/model/src/postgres/privilege", "No script grants more than is read, and no name in it becomes a command."),
     ("agent/model/src/postgres/server_text.rs", "No text in another encoding costs others, or is shown as another name."),
     ("agent/src/dial.rs", "No address that fails for the agent's own reasons hides that a server is down."),
-    (
-        "plugin-sdk/src/checks",
-        "No fix names another thing because a character of the name is not shown, and no check lacks its scope.",
-    ),
+    ("plugin-sdk/src/checks", "No fix names another thing because a character of the name is not shown, and no check lacks its scope."),
 ];
 
 /// A module and the first paragraph of its head.

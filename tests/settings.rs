@@ -245,7 +245,10 @@ async fn a_version_with_another_reason_for_the_same_setting_serves_and_one_that_
     zoo.put("judge", &build("1.0.0", r#""b":{}"#));
     // This version accepts `b`; the previous one in the folder accepted everything.
     let refused = zoo.agent.wait_plugin("judge", |plugin| plugin["last_error"]["stage"] == "settings").await;
-    assert!(refused["last_error"]["message"].as_str().unwrap().contains("leaves out settings that the version before takes"), "{refused}");
+    assert!(
+        refused["last_error"]["message"].as_str().unwrap().contains("leaves out settings that the previous version accepts"),
+        "{refused}"
+    );
     std::fs::remove_file(zoo.file("judge")).unwrap();
     zoo.agent.wait_json("/api/plugins", |list| item(list, "id", "judge").is_none()).await;
     zoo.put("judge", &build("1.0.0", r#""b":{}"#));

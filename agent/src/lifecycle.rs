@@ -1,8 +1,8 @@
 //! Start and stop of the process, and of all its parts.
 //!
 //! The first signal cancels the *soft* token: parts accept no new work and finish what they began. A second signal, or the deadline of the
-//! drain, cancels the *hard* token, and all remaining work is dropped. A task that ends unasked also cancels the soft token, since an
-//! agent with a missing part must not look alive. No other signal ends the agent, because an end without a drain looks like a clean one.
+//! drain, cancels the *hard* token, and all remaining work is dropped. A task that ends unexpectedly also cancels the soft token,
+//! since an agent with a missing part must not look alive. No other signal ends the agent, because an end without a drain looks like a clean one.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -38,7 +38,7 @@ pub enum Ending {
     Drained,
     /// A signal asked for the end, but some work was dropped.
     Cut,
-    /// A task ended unasked.
+    /// A task ended unexpectedly.
     Failed,
 }
 
@@ -71,7 +71,7 @@ impl Lifecycle {
         &self.soft
     }
 
-    /// The part that ended unasked; `None` if none did.
+    /// The part that ended unexpectedly; `None` if there is none.
     pub fn failed(&self) -> Option<&AgentPart> {
         self.failed.get()
     }
@@ -87,7 +87,7 @@ impl Lifecycle {
             };
             if !this.soft.is_cancelled() || ended.is_err() {
                 let name = part.to_string();
-                error!(part = name, "part `{name}` ended unasked, stopping");
+                error!(part = name, "part `{name}` ended unexpectedly; the agent stops");
                 // The first failed part is the cause, others follow from it.
                 let _ = this.failed.set(part);
                 this.soft.cancel();

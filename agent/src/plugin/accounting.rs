@@ -98,14 +98,14 @@ impl PluginHost {
         let (pause, from) = match slot.health.offended(about, now, fastrand::f64()) {
             Verdict::Tolerated => return None,
             Verdict::Quarantined(pause) => (pause, String::new()),
-            Verdict::KeptFrom(pause) => (pause, format!(" about {about}")),
+            Verdict::SubjectPaused(pause) => (pause, format!(" about {about}")),
         };
         if let Some(failed) = slot.roll_back(now) {
             slot.last_error =
                 Some(self.last_error(Stage::Probation, format!("the new version was rolled back: it {err}"), err.last_words()));
             return event(
                 PluginEventKind::RolledBack,
-                format!("`{plugin}` {} failed on probation ({err}); the version before serves again", &failed[..12]),
+                format!("`{plugin}` {} failed on probation ({err}); the previous version serves again", &failed[..12]),
             );
         }
         event(PluginEventKind::Quarantined, format!("`{plugin}` is not called{from} for {:.1} s: it {err}", pause.as_secs_f64()))

@@ -21,7 +21,7 @@ pub enum Stage {
     SettingsIgnored,
     /// A call failed in service.
     Call,
-    /// A new version failed in service, and the version before serves again.
+    /// A new version failed in service, and the previous version serves again.
     Probation,
 }
 

@@ -24,7 +24,7 @@ const PART_STATES: [(&str, PartStep); 5] = [
 ];
 
 /// Reason of a failed or unsupported part if the case gives none.
-const WHY: &str = "the case says so";
+const WHY: &str = "set by the case";
 
 pub(super) fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &SubjectTable, interval: Duration) -> Option<Timeline> {
     let base = recorded(check, path, case.snapshot.as_deref());

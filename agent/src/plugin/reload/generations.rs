@@ -22,7 +22,7 @@ impl Reloader {
         match self.loader.load(id, &bytes, digest, &latest).await {
             Ok(tried) => match self.host.loses_settings(id, &tried.generation) {
                 Some(lost) => {
-                    let why = format!("this version leaves out settings that the version before takes: {lost}");
+                    let why = format!("this version leaves out settings that the previous version accepts: {lost}");
                     self.host.refuse(id, Stage::Settings, why, None).await;
                 }
                 None => self.host.publish(id, tried, origin).await,

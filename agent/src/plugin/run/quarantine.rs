@@ -36,8 +36,8 @@ pub enum Verdict {
     Tolerated,
     /// The plugin is not called for this long.
     Quarantined(Duration),
-    /// The plugin is not called for this long about what the call was about. It is called about everything else.
-    KeptFrom(Duration),
+    /// The plugin is not called about the server or receiver of the failed call for this long. All other calls go on.
+    SubjectPaused(Duration),
 }
 
 /// Record of one generation's calls.
@@ -128,7 +128,7 @@ impl Health {
         let breaker = self.about.entry(about.to_owned()).or_insert_with(|| Breaker::new(ABOUT_ONE));
         if breaker.is_probing() {
             // A failure about a subject that fails already says nothing about the other subjects.
-            return Verdict::KeptFrom(breaker.open(now, jitter));
+            return Verdict::SubjectPaused(breaker.open(now, jitter));
         }
         // Calls that were under way when the pause began are part of what began it.
         if self.plugin.wait(now).is_some() || breaker.wait(now).is_some() {
@@ -145,7 +145,7 @@ impl Health {
             self.about.remove(about);
             return Verdict::Quarantined(self.plugin.open(now, jitter));
         }
-        if about_it { Verdict::KeptFrom(breaker.open(now, jitter)) } else { Verdict::Tolerated }
+        if about_it { Verdict::SubjectPaused(breaker.open(now, jitter)) } else { Verdict::Tolerated }
     }
 
     /// A server that is gone is not probed again, and a server about which calls work needs no record.

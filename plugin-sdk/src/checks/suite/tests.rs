@@ -289,7 +289,9 @@ fn mistakes_name_their_correction() {
     );
     check_ignored(
         r#"{"checks":{"clients-used":{"severity":"info"}}}"#,
-        expect!["settings.checks.clients-used: `severity` has no meaning here: the severity follows the value; set `info`, `warning` or `critical`"],
+        expect![
+            "settings.checks.clients-used: `severity` has no meaning here: the severity follows the value; set `info`, `warning` or `critical`"
+        ],
     );
     check_ignored(
         r#"{"checks":{"server-down":{"critical":1}}}"#,
