@@ -285,7 +285,7 @@ async fn the_lock_table_is_counted_now_and_then_and_its_fill_reported_in_each_ru
     agent.wait_series(&ratio, |ratio| ratio >= 0.0).await;
     let begun = agent.wait_series(&runs, |runs| runs >= 1.0).await;
     while agent.series(&runs).await.unwrap() < begun + RUNS {
-        assert!(agent.series(&ratio).await.is_some(), "it is told in each run");
+        assert!(agent.series(&ratio).await.is_some(), "each run reports the ratio");
     }
     let truth = session(&server).await;
     let calls = "SELECT sum(calls)::float8 FROM pg_stat_statements WHERE query LIKE '%/* pharos locks */%' AND query LIKE";

@@ -88,7 +88,7 @@ async fn alerts_survive_in_memory_while_a_disk_accepts_no_write() {
         number += 1;
         store.save_alerts(begins(number)).await.unwrap();
     }
-    assert_eq!(store.alerts().await.unwrap().alerts.len() as u64, number, "memory knows them all");
+    assert_eq!(store.alerts().await.unwrap().alerts.len() as u64, number, "all alerts are in memory");
     disk.free();
     recovered(&store).await;
     let verdict = StoreReader::open(disk.path()).unwrap().verify_audit().unwrap();
@@ -130,7 +130,7 @@ async fn an_agent_on_a_full_disk_sends_and_stores_alerts_is_killed_starts_and_re
     let degraded = async |expected: &str| {
         until(format_args!("pharos_store_degraded is {expected}"), async || {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                return Err("nobody listens".to_owned());
+                return Err("no process listens".to_owned());
             }
             let (_, metrics) = get(port, "/metrics", &[]).await;
             fitting(metrics, |metrics| metrics.lines().any(|line| line == format!("pharos_store_degraded {expected}")))

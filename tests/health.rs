@@ -218,7 +218,7 @@ fn the_record_of_a_server_that_is_gone_is_removed() {
     by_turns(&mut health, 0..10, |call| call % 2 == 0);
     assert!(health.is_failing());
     health.worked(OTHER, s(10 * 60 + 3_600));
-    assert!(!health.is_failing(), "nobody called about it for an hour");
+    assert!(!health.is_failing(), "there was no call about the server for an hour");
 }
 
 #[test]

@@ -130,7 +130,7 @@ async fn while_the_plugin_clock_stands_still_no_plugin_is_called_and_alerts_free
     let seen = program.collections().await;
     until("five collections more", async || fitting(program.collections().await, |count| *count >= seen + 5.0)).await;
     let after = program.json("/api/plugins").await;
-    assert_eq!(calls(&after), calls(&before), "snapshots came, and nobody was called");
+    assert_eq!(calls(&after), calls(&before), "snapshots came, and no plugin was called");
     let log = program.wait_in_log("the plugin clock stands still, calling no plugin", 1).await;
     assert_eq!(log.matches("the plugin clock stands still, calling no plugin").count(), 1, "{log}");
 

@@ -359,8 +359,8 @@ async fn a_plugin_cannot_write_what_is_the_hosts_to_write() {
     assert_eq!(mails[0]["addresses"][0], json!(["The Zoo", "dba@example.com"]));
     assert!(mails[0]["headers"].as_array().unwrap().iter().all(|header| header[0] != "Bcc"), "{:#}", mails[0]);
     assert_eq!(mails[0]["parts"][0]["text"].as_str().unwrap().trim_end().replace("\r\n", "\n"), "text\n.\nQUIT", "dots are stuffed");
-    let nobody = refusal(json!({ "relay": "office", "to": [] })).await;
-    assert!(nobody.contains("a mail has 1 to 100 recipients, this one has 0"), "{nobody}");
+    let without = refusal(json!({ "relay": "office", "to": [] })).await;
+    assert!(without.contains("a mail has 1 to 100 recipients, this one has 0"), "{without}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

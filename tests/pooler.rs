@@ -75,7 +75,8 @@ async fn the_console_of_a_pooler_and_a_pooler_without_its_server_are_recognised_
     let refused = connector(&pooler.url(MONITORING_ROLE, "pgbouncer"), &tasks).connect().await.err().expect("a console is no server");
     assert_eq!(refused.reason().as_str(), "pooler", "{refused:?}");
     server.stop(pharos::demo::postgres::ShutdownMode::Fast).await.unwrap();
-    let refused = connector(&pooler.url(MONITORING_ROLE, "postgres"), &tasks).connect().await.err().expect("nobody is behind it");
+    let refused =
+        connector(&pooler.url(MONITORING_ROLE, "postgres"), &tasks).connect().await.err().expect("no server is behind the pooler");
     assert!(["pooler", "timeout"].contains(&refused.reason().as_str()), "{refused:?}");
 }
 

@@ -292,7 +292,7 @@ async fn a_statement_is_not_run_without_the_right_that_its_rows_depend_on() {
         let asked = asked.replace("{right}", "pg_read_all_stats").replace("{statement}", statement);
         agents.run(&asked).await.expect_err("the role has the right");
         truth.run("REVOKE pg_monitor FROM pharos").await.unwrap();
-        assert!(!agents.query_value::<bool>(&asked).await.expect(statement), "the right is missing, and the answer says so");
+        assert!(!agents.query_value::<bool>(&asked).await.expect(statement), "the right is missing, and the answer reports it");
         truth.run("GRANT pg_monitor TO pharos").await.unwrap();
     }
 }

@@ -58,8 +58,8 @@ async fn files_sockets_names_and_the_agents_surroundings_are_out_of_reach() {
     for socket in [tcp.set_nonblocking(true), udp.set_nonblocking(true)] {
         socket.unwrap();
     }
-    assert!(tcp.accept().is_err_and(|err| err.kind() == std::io::ErrorKind::WouldBlock), "nobody connected");
-    assert!(udp.recv(&mut [0; 16]).is_err_and(|err| err.kind() == std::io::ErrorKind::WouldBlock), "nobody sent anything");
+    assert!(tcp.accept().is_err_and(|err| err.kind() == std::io::ErrorKind::WouldBlock), "no connection came");
+    assert!(udp.recv(&mut [0; 16]).is_err_and(|err| err.kind() == std::io::ErrorKind::WouldBlock), "no packet came");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["precious"]);
     assert_eq!(zoo.agent.plugin("outside").await["traps"], 0);

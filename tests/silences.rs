@@ -41,8 +41,8 @@ async fn silences_take_bounded_memory_and_the_agent_starts_again() {
     let agent = TestAgent::start_in(folder, "", Vec::new()).await;
     let listed = agent.json("/api/silences").await;
     let silences = listed["items"].as_array().unwrap();
-    assert_eq!(silences.len(), 101, "all are kept");
+    assert_eq!(silences.len(), 101, "all silences are stored");
     let in_force: Vec<&Value> = silences.iter().filter(|silence| silence["problem"].is_null()).map(|silence| &silence["id"]).collect();
-    assert_eq!(in_force, [&json!(id)], "those that find no room hide nothing, and say so");
+    assert_eq!(in_force, [&json!(id)], "silences without room hide nothing, and report that");
     agent.stop().await;
 }

@@ -279,7 +279,7 @@ async fn statements_of_the_agent_name_their_collector_and_are_no_slow_queries() 
         .unwrap();
     let counted = metrics.lines().filter(|line| line.starts_with("pharos_collect_cost_execution_seconds_total{"));
     let counted: f64 = counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
-    assert!(counted <= truth + 1e-6, "{counted} s were told, {truth} s were spent");
+    assert!(counted <= truth + 1e-6, "{counted} s were reported, {truth} s were spent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

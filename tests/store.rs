@@ -157,7 +157,7 @@ async fn a_notification_that_a_newer_delivery_contradicts_is_not_retried() {
     let settled = vec![dead(vec![1, 3, 4]), Settlement::Delivered { seqs: vec![2], note: None }];
     store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
     let revived = store.revive_outbox(RowFilter::default(), vec!["ops".to_owned()]).await.unwrap();
-    assert_eq!(revived.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4], "that it began, it knows by the change");
+    assert_eq!(revived.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4], "the receiver got the beginning with the change");
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn a_directory_that_others_may_write_loses_that_permission_and_one_of_anot
     }
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
     let refused = |path: &std::path::Path| {
-        let err = Store::open(&directory).expect_err("it is somebody else's");
+        let err = Store::open(&directory).expect_err("the directory belongs to another user");
         let StoreError::Owner(err) = &err else { panic!("{err:?}") };
         let expected = format!("{} belongs to user 65534, not to user 0 who runs this agent", path.display());
         assert!(err.to_string().starts_with(&expected) && err.to_string().contains("chown -R 0"), "{err}");
@@ -364,5 +364,5 @@ async fn a_volume_of_root_and_our_group_is_used_and_one_of_another_group_or_of_e
     agent.signal(rustix::process::Signal::TERM);
     assert_eq!(agent.end().await.0, Some(0));
     let found = std::fs::metadata(data.join("pharos.db")).unwrap();
-    assert_eq!((found.uid(), found.permissions().mode() & 0o777), (NOBODY, 0o600), "what is in it is the agent's alone");
+    assert_eq!((found.uid(), found.permissions().mode() & 0o777), (NOBODY, 0o600), "only the agent may read its files");
 }

@@ -199,7 +199,7 @@ impl Matrix {
             let cells = self.columns.iter().zip(&self.heads).map(|(column, head)| format!("{:<width$}", column[row], width = head.len()));
             let _ = writeln!(text, "{part:<20} {}", cells.collect::<Vec<_>>().join(" "));
         }
-        text += "p: primary, s: standby; super: a superuser watches, else a role with pg_monitor alone, which is told less of:\n";
+        text += "p: primary, s: standby; super: the agent has a superuser, else a role with pg_monitor alone, which can read less of:\n";
         for less in REDUCED {
             let _ = writeln!(text, "  {}: {}", less.part, less.why);
         }

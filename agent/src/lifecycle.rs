@@ -1,8 +1,8 @@
 //! Start and stop of the process, and of all its parts.
 //!
 //! The first signal cancels the *soft* token: parts accept no new work and finish what they began. A second signal, or the deadline of the
-//! drain, cancels the *hard* token, and all remaining work is dropped. A task that ends unexpectedly also cancels the soft token,
-//! since an agent with a missing part must not look alive. No other signal ends the agent, because an end without a drain looks like a clean one.
+//! drain, cancels the *hard* token, and all remaining work is dropped. A task that ends unexpectedly also cancels the soft token, since an
+//! agent with a missing part must not look alive. No other signal ends the agent, because an end without a drain looks like a clean one.
 
 use std::future::poll_fn;
 use std::pin::pin;

@@ -58,7 +58,7 @@ async fn limits_of_roles_and_datnames_show_what_is_used_of_them() {
     let metrics = agent.text("/metrics").await;
     assert!(!metrics.contains("user=\"admin\""), "a superuser has no limit: {metrics}");
     let closed = of("pharos_postgres_role_connections_used_ratio", &[("user", "closed")]);
-    assert!(!metrics.contains(&closed), "nobody uses a share of nothing: {metrics}");
+    assert!(!metrics.contains(&closed), "a limit of 0 has no share: {metrics}");
     drop(used);
     agent.wait_series(&of("pharos_postgres_role_connections_used_ratio", &app), |ratio| ratio == 0.0).await;
 }

@@ -143,7 +143,7 @@ async fn an_archive_that_fails_is_failing_until_it_works() {
     assert!(archiver["last_archived"] >= failed, "{archiver:?}");
 }
 
-/// Sleeps while an index is built, in a session whose application name says so.
+/// Sleeps while an index is built, in a session that sets `demo.nap`.
 const SLOW: &str = "
     CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
         'BEGIN PERFORM pg_sleep(nullif(current_setting(''demo.nap'', true), '''')::float8); RETURN n; END';

@@ -105,7 +105,7 @@ async fn a_clock_that_was_set_between_two_agents_changes_no_alert_and_puts_off_n
         let agent = TestAgent::start_in(folder, &config, shipped()).await;
         assert!(
             ops.wait_until(PATIENCE, |received| received.deliveries().any(|delivery| delivery.status.is_success())).await,
-            "after {step_ms} ms nobody was told"
+            "after {step_ms} ms no receiver got a message"
         );
         let judged = |alerts: &Value| alerts["items"].as_array().unwrap().iter().all(|alert| alert["frozen"].is_null());
         let alerts = agent.wait_json("/api/database/alerts", |alerts| states(alerts).len() == 2 && judged(alerts)).await;

@@ -219,7 +219,11 @@ async fn descriptors_that_we_are_short_of_are_not_the_servers_trouble() {
     let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count() as u64;
     let before = prlimit(pid, Resource::Nofile, Rlimit { current: Some(open.min(3)), maximum: Some(4_096) }).unwrap();
     let metrics = line.wait(|metrics| value(metrics, own).is_some_and(|count| count >= 2.0)).await;
-    assert_eq!((value(&metrics, &accepting), value(&metrics, &up)), (None, Some(1.0)), "nobody knows whether it accepts, and it is up");
+    assert_eq!(
+        (value(&metrics, &accepting), value(&metrics, &up)),
+        (None, Some(1.0)),
+        "it is unknown whether the server accepts sessions, and it is up"
+    );
     // The open sessions end too. After that, the state of the server is unknown.
     let truth = server.connect(pharos::demo::postgres::SUPERUSER, "postgres").await.unwrap();
     truth.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'pharos'").await.unwrap();

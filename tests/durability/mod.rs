@@ -1,6 +1,6 @@
 //! No notification is lost with the process, or repeated under another id.
 //!
-//! Nothing is lost: an agent that is killed at any moment, receivers with moods, and a judge who knows neither.
+//! The tests have an agent that is killed at any moment, receivers that fail at random, and a judge that is independent of both.
 //!
 //! Causes, faults and judgement are separate. Once everything is over, the [`judge`] compares what the agent recorded with what its
 //! receivers got. This file has the stage and the simple case; [`groups`] has everything that comes between an alert and its receivers.

@@ -117,7 +117,7 @@ async fn the_agent_has_at_most_two_sessions() {
         fitting(agent.series(&runs).await.unwrap_or(0.0), |runs| *runs >= 10.0)
     })
     .await;
-    until("one session, while nobody knocks", async || fitting(ours().await, |ours| *ours == 1)).await;
+    until("one session, while no new session is opened", async || fitting(ours().await, |ours| *ours == 1)).await;
     assert_eq!(agent.series(&runs.replace("runs_total", "up")).await, Some(1.0));
     // The one that knocks is held at the door, where it can be seen as a process only.
     let title = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -275,7 +275,7 @@ async fn tls_is_checked_as_far_as_its_mode_says() {
         let url = format!("postgresql://{MONITORING_ROLE}@{elsewhere}:{}/postgres", server.port());
         connector(&url, TlsConfig { mode: None, ca: ca.map(Path::to_owned) }, &tasks).connect().await
     };
-    assert_eq!(by_default(None).await.err().expect("nobody vouches for it").reason().as_str(), "tls");
+    assert_eq!(by_default(None).await.err().expect("no trusted authority signed it").reason().as_str(), "tls");
     assert_eq!(by_default(Some(&ca)).await.err().expect("the name is another").reason().as_str(), "tls");
     try_tls(&server, elsewhere, TlsMode::VerifyCa, Some(&ca), &tasks).await.expect("but for the name it is right");
     let plain = postgres(&tasks).await;

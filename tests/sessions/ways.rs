@@ -67,7 +67,7 @@ async fn a_password_that_cannot_be_read_is_reported_as_a_fault_of_the_agent_and_
         format!("pharos_redis_up{{database=\"cache\",server=\"{}\"}}", server_id(cache.port())),
     ];
     for up in &up {
-        assert_eq!(agent.series(up).await, None, "nobody asked");
+        assert_eq!(agent.series(up).await, None, "the agent could not ask");
     }
     std::fs::write(&password, "of no use").unwrap();
     agent.wait_series(&up[0], |up| up == 1.0).await;
@@ -106,7 +106,7 @@ async fn a_database_is_observed_while_one_of_its_members_cannot_be_read() {
     let primaries = agent.series("pharos_database_primaries{database=\"app\"}").await;
     let reached = agent.series("pharos_database_members_up{database=\"app\"}").await;
     assert_eq!((primaries, reached), (Some(1.0), Some(2.0)), "the standby is as it was last, and not down");
-    assert_eq!(agent.series(&of_member(&standby)).await, None, "nobody knows its lag");
+    assert_eq!(agent.series(&of_member(&standby)).await, None, "its lag is unknown");
     // With the primary out of sight as well, there may be one that writes or none.
     writer.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
     agent.wait_metrics(|metrics| !metrics.contains("pharos_database_primaries{")).await;

@@ -112,7 +112,7 @@ fn sections_of_the_config_stand_alone() {
         let strangers = named.iter().filter(|name| !CONFIG_GROUND.contains(&name.as_str()));
         broken.extend(strangers.map(|name| format!("{}: names `{name}`", source.path)));
     }
-    none(&broken, "a section of the config knows no other");
+    none(&broken, "a section of the config uses no other section");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn every_plugin_has_a_readme_and_a_settings_schema() {
 }
 
 #[test]
-fn the_readme_knows_how_many_checks_a_plugin_has() {
+fn the_readme_has_the_right_number_of_checks_of_each_plugin() {
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
     let mut broken = Vec::new();
     for line in readme.lines().filter(|line| line.contains(" checks") && line.starts_with("| [")) {

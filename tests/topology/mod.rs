@@ -89,9 +89,9 @@ fn member(agent: &TestAgent, server: &PostgresServer) -> (Table, usize) {
 fn is_logical(agent: &TestAgent, server: &PostgresServer, name: &str) -> bool {
     let key = SubjectKey::new("postgres", id(server));
     let picture = agent.agent.board().picture();
-    let standbys = picture.subjects[&key].snapshot.table("standbys").expect("senders are told");
+    let standbys = picture.subjects[&key].snapshot.table("standbys").expect("the table of senders is there");
     let row = (0..standbys.row_count as usize).find(|row| standbys.text("standby", *row) == Some(name));
-    standbys.boolean("logical", row.expect("it is connected")).expect("every sender says so")
+    standbys.boolean("logical", row.expect("it is connected")).expect("every sender reports it")
 }
 
 /// The series with the number of times that the identity of a server was read.
@@ -158,7 +158,7 @@ async fn a_promotion_is_followed_within_two_probes_and_the_others_lag_behind_the
         (Some("primary"), Some(false)),
         "what it was last, and that it is gone"
     );
-    assert_eq!(agent.series(&of_member("member_lag_bytes", &first)).await, None, "nobody knows");
+    assert_eq!(agent.series(&of_member("member_lag_bytes", &first)).await, None, "the lag is unknown");
 
     follow(&third, &second).await;
     let writer = session(&second).await;

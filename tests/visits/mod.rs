@@ -200,7 +200,7 @@ async fn a_datname_that_cannot_be_visited_is_named_and_one_that_is_renamed_or_dr
     setup.run("DROP DATABASE doomed WITH (FORCE)").await.unwrap();
     // A session in the datname prevents that it is renamed.
     let rename = async || setup.run("ALTER DATABASE moving RENAME TO moved").await.map_err(|err| format!("{err:?}"));
-    until("nobody visits it", rename).await;
+    until("no session is in the datname", rename).await;
     wait_row(&agent, &server, "visits", &visit("moved"), |row| row["state"] == "ok").await;
     let rows = wait_rows(&agent, &server, "visits", |rows| find(rows, &visit("doomed")).is_none()).await;
     assert!(find(&rows, &visit("moving")).is_none() && find(&rows, &visit("postgres")).unwrap()["state"] == "ok", "{rows:#?}");

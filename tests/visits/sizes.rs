@@ -21,7 +21,7 @@ async fn an_index_that_no_vacuum_ever_counted_is_as_large_as_it_is() {
         .await
         .unwrap();
     let pages: i32 = truth.query_value("SELECT relpages FROM pg_class WHERE relname = 'events_pkey'").await.unwrap();
-    assert!(pages <= 1, "nobody counted its pages: {pages}");
+    assert!(pages <= 1, "its pages were never counted: {pages}");
     let agent = TestAgent::watch(&server).await;
     for index in ["events_pkey", "events_small"] {
         let row = wait_row(&agent, &server, "indexes", &[("index", index)], |row| row["size_is_exact"] == true).await;
@@ -49,7 +49,7 @@ async fn indexes_of_a_table_have_no_size_while_one_of_them_has_none() {
     let agent = TestAgent::watch(&server).await;
     let of_table = [("relation", "locked")];
     let row = wait_row(&agent, &server, "tables", &of_table, |_| true).await;
-    assert_eq!((&row["size_bytes"], &row["indexes_size_bytes"]), (&Value::Null, &Value::Null), "nobody counted them: {row:#}");
+    assert_eq!((&row["size_bytes"], &row["indexes_size_bytes"]), (&Value::Null, &Value::Null), "the sizes were never counted: {row:#}");
     holder.run("ROLLBACK").await.unwrap();
     let row = wait_row(&agent, &server, "tables", &of_table, |row| !row["indexes_size_bytes"].is_null()).await;
     let size: i64 = truth.query_value("SELECT pg_indexes_size('locked')").await.unwrap();

@@ -16,17 +16,17 @@ const alert = (over) => ({
 const message = (...alerts) => ({ alerts, truncated: 0, agent: "db-watch-1" });
 const settings = readSettings('{"url":"https://chat.example.com/hooks/x"}');
 
-test("an alert says how bad it is, about what, and how to mend it", () => {
+test("an alert has its severity, its subject and its fix", () => {
   const { text } = payload(message(alert({})), settings);
   assert.equal(text, ":rotating_light: *critical* server does not answer - redis cache1:6379\n> see the log");
 });
 
-test("what is over says so, and why if nobody saw that it is fine", () => {
+test("an alert that is over is marked as resolved, with the reason if no check found that it is fine", () => {
   const { text } = payload(message(alert({ endedAtMs: 1, endedBecause: "gone" })), settings);
   assert.equal(text, ":white_check_mark: *resolved (gone)* server does not answer - redis cache1:6379");
 });
 
-test("texts of others call nobody and link nowhere", () => {
+test("texts of other programs notify no channel and have no links", () => {
   const { text } = payload(message(alert({ title: "<!channel> & <http://x|y>", fix: null })), settings);
   assert.match(text, /&lt;!channel&gt; &amp; &lt;http:\/\/x\|y&gt;/);
 });

@@ -75,7 +75,7 @@ fn tables_with_too_few_facts_or_beyond_the_limit_are_skipped() {
         "{TABLES}
         table unjudged_tables
         | list text | respect text | datname text | schema text | relation text | index text | greatest float | why text |
-        | tables | vacuum_pressure | app | public | reset | - | - | nobody has counted its dead rows |
+        | tables | vacuum_pressure | app | public | reset | - | - | its dead rows were never counted |
         | tables | vacuum_pressure | calm | - | - | - | 1.2 | 30 more of calm than are listed |
         | tables | vacuum_pressure | shop | - | - | - | 1.7 | 30 more of shop than are listed |"
     );
@@ -86,7 +86,7 @@ fn tables_with_too_few_facts_or_beyond_the_limit_are_skipped() {
             vacuum-pressure{datname=app,schema=public,relation=orders}: raise critical: public.orders of app is 6 times past its vacuum trigger
             vacuum-pressure{datname=app,schema=public,relation=events}: hold warning: public.events of app is 1.8 times past its vacuum trigger
             vacuum-pressure{datname=secret}: skipped: tables of secret could not be read: permission denied for database "secret"
-            vacuum-pressure{datname=app,schema=public,relation=reset}: skipped: nobody has counted its dead rows
+            vacuum-pressure{datname=app,schema=public,relation=reset}: skipped: its dead rows were never counted
             vacuum-pressure{datname=shop}: skipped: 30 more of shop than are listed
         "#]],
     );

@@ -1,4 +1,4 @@
-//! What this guest was told to be. The orders stand in its bytes, where a test writes them into a copy: one build serves every test.
+//! The orders of this guest. They are in its bytes, where a test writes them into a copy: one build serves every test.
 
 const BYTES: usize = 512;
 const MARK: &[u8] = b"ZOO-ORDERS:";
