@@ -146,7 +146,7 @@ async fn pending_firing_and_resolved_are_sent_once_each_and_in_order() {
     agent.wait_json("/api/database/alerts", |answer| answer["items"].as_array().unwrap().is_empty()).await;
 
     let told = deliveries(&stage.ops);
-    assert_eq!(statuses(&told), ["firing", "resolved"], "and nothing of the pending one");
+    assert_eq!(statuses(&told), ["firing", "resolved"], "and no message about the pending alert");
     let ids = ids(&told);
     assert_ne!(ids[0], ids[1], "each transition has an id of its own");
     assert!(told.iter().all(|delivery| delivery.alerts[0].fingerprint == firing["fingerprint"]));
@@ -238,8 +238,8 @@ async fn a_route_by_severity_leads_to_its_receiver_and_one_that_hangs_delays_no_
     stage.set_keys(0).await;
     wait_counts(&stage.ops, "odd", RESOLVED).await;
     wait_counts(&stage.pager, "grave", RESOLVED).await;
-    assert_eq!(stage.ops.received(|received| received.counts().len()), 1, "ops hears of nothing critical");
-    assert_eq!(stage.pager.received(|received| received.counts().len()), 1, "the pager hears of nothing else");
+    assert_eq!(stage.ops.received(|received| received.counts().len()), 1, "ops gets nothing critical");
+    assert_eq!(stage.pager.received(|received| received.counts().len()), 1, "the pager gets nothing else");
     agent.stop().await;
 }
 

@@ -417,7 +417,7 @@ async fn both_expositions_are_read_by_the_parsers_of_their_authors() {
     let (accepted, families) = read_by("/usr/bin/python3", &["-c", OPENMETRICS], &open);
     assert!(accepted, "{families}");
     let (accepted, why) = read_by("/usr/bin/python3", &["-c", OPENMETRICS], "# TYPE a counter\na 1\n# EOF\n");
-    assert!(!accepted && why.contains("ValueError"), "it looks closely: {why}");
+    assert!(!accepted && why.contains("ValueError"), "the parser refuses an invalid text: {why}");
     let mut names: Vec<&str> = families.lines().map(|family| family.split(' ').next().unwrap()).collect();
     names.sort_unstable();
     let mut expected: Vec<&str> = open.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();

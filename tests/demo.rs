@@ -233,7 +233,7 @@ fn demo(folder: &Path, duration: &str, log: &Path) -> Result<Running> {
     Ok(Running::printing(demo))
 }
 
-/// The agent goes before what it watches.
+/// The agent ends before the servers that it watches.
 fn complains_of_no_end(log: &Path) -> Result<()> {
     let log = std::fs::read_to_string(log)?;
     let ends = ["Connection refused", "shutting down", "connection closed"];

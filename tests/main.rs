@@ -5,7 +5,7 @@
 //!
 //! Each module begins with what must never happen; `README.md` beside this file is their index.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics at its line")]
 #![expect(unreachable_pub, reason = "a test binary serves no other crate, so `pub` here means its other modules")]
 
 mod fixture;

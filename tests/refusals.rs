@@ -98,7 +98,7 @@ async fn refused(mut files: Vec<(String, Vec<u8>)>, config: &str, expected: Vec<
         let error = &plugin["last_error"];
         assert_eq!(error["stage"], stage, "{plugin:#}");
         for fragment in fragments {
-            let message = error["message"].as_str().expect("it says why");
+            let message = error["message"].as_str().expect("the error has a message");
             assert!(fragment.split('|').any(|fragment| message.contains(fragment)), "`{fragment}` is missing: {plugin:#}");
         }
         assert_eq!((&plugin["generation"], plugin["enabled"].as_bool()), (&0.into(), Some(true)), "{plugin:#}");

@@ -195,7 +195,7 @@ async fn a_hundred_datnames_have_series_and_the_rest_is_other() {
     // postgres, shop, template1 and the tenants.
     assert_eq!((count("pharos_postgres_backends"), count("pharos_postgres_sessions_total")), (101, 101));
     assert!(metrics.contains(&of("pharos_postgres_commits_total", "postgres")), "the busiest is one of them");
-    assert!(!metrics.contains(&of("pharos_postgres_stats_reset_timestamp_seconds", "other")), "a time for many says nothing");
+    assert!(!metrics.contains(&of("pharos_postgres_stats_reset_timestamp_seconds", "other")), "one time for many datnames means nothing");
     // A datname that becomes busy soon has a series of its own.
     for _ in 0..3 {
         drop(session(&server, "shop").await);

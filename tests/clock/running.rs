@@ -113,7 +113,7 @@ async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_rep
     let stepped = |alerts: &Value| {
         states(alerts).contains(&owned(("clock-stepped", "firing"))) || states(alerts).contains(&owned(("clock-stepped", "recovering")))
     };
-    eventually("it is said that the clock was set", async || stepped(&alerts(port).await)).await;
+    eventually("the alert reports that the clock was set", async || stepped(&alerts(port).await)).await;
 
     // No alert was sent twice, and nothing is delayed: the end of one is sent at once.
     set_keys(&mut keys, 0).await;

@@ -1,7 +1,7 @@
 //! No fact that could not be read is shown as zero, as healthy or as it was before. No server that is down is tried without a pause, and no
 //! reset or restart makes a spike.
 //!
-//! Servers that misbehave: what the agent then shows, and that it recovers by itself.
+//! Servers with faults: what the agent then shows, and that it recovers by itself.
 
 mod languages;
 mod refused;
@@ -399,7 +399,7 @@ async fn a_locked_catalog_lets_at_most_two_sessions_of_the_agent_wait() {
         holder.run("BEGIN; LOCK TABLE pg_catalog.pg_class IN ACCESS EXCLUSIVE MODE").await.unwrap();
         until(format_args!("a session waits in {datname}"), async || fitting(beginning(), |waiting| *waiting > 0)).await;
         let before = agent.wait_series(&runs, |_| true).await;
-        until("the accept collector knocks eight times more", async || {
+        until("the accept collector tries eight times more", async || {
             let waiting = beginning();
             assert!(waiting <= 2, "{waiting} sessions wait in {datname}");
             fitting(agent.series(&runs).await.unwrap(), |runs| *runs >= before + 8.0)

@@ -125,7 +125,7 @@ async fn a_refused_login_is_reported_with_its_cure_and_monitoring_resumes_by_its
     wait_whole(&agent, &server).await;
 }
 
-/// Another service vouches for the role, or does not: a password of the server's would change nothing.
+/// Another service authenticates the role, so a password on the server would change nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authentication_method_of_another_service_is_no_fault_of_the_password() {
     let (tasks, _stop) = runtime_tasks();

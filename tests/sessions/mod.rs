@@ -112,14 +112,14 @@ async fn the_agent_has_at_most_two_sessions() {
         assert!(ours <= 2, "{ours} sessions");
         ours
     };
-    until("ten knocks", async || {
+    until("ten attempts to open a session", async || {
         ours().await;
         fitting(agent.series(&runs).await.unwrap_or(0.0), |runs| *runs >= 10.0)
     })
     .await;
     until("one session, while no new session is opened", async || fitting(ours().await, |ours| *ours == 1)).await;
     assert_eq!(agent.series(&runs.replace("runs_total", "up")).await, Some(1.0));
-    // The one that knocks is held at the door, where it can be seen as a process only.
+    // The new session waits during its start, where it can be seen as a process only.
     let title = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let is_ours = |title: &String| title.contains(&format!(": {MONITORING_ROLE} "));
     truth.run("BEGIN; LOCK TABLE pg_catalog.pg_class IN ACCESS EXCLUSIVE MODE").await.unwrap();

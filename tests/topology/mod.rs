@@ -131,7 +131,7 @@ async fn a_promotion_is_followed_within_two_probes_and_the_others_lag_behind_the
     let mut first = postgres(&tasks).await;
     let second = standby_of(&first, "second", &[], &tasks).await;
     let third = standby_of(&first, "third", &[], &tasks).await;
-    // The config names a standby as the primary: the agent only looks there first.
+    // The config names a standby as the primary: the agent only asks that server first.
     let agent = TestAgent::start_with(&format!("{}{PROBES}", config(&second, &[&first, &third])), Vec::new()).await;
     wait_primary(&agent, &first).await;
     agent.wait_series(&whole("members_up"), |up| up == 3.0).await;

@@ -179,7 +179,7 @@ fn plugins_that_do_not_serve_differ_from_refused_files() {
         | id text | state text  | stage text | error text | ignored_settings text |
         | a       | failed      | validate   | the file is not WebAssembly | - |
         | b       | quarantined | call       | trapped | - |
-        | c       | serving     | describe   | it says its id is \"d\" | - |
+        | c       | serving     | describe   | its id is \"d\" | - |
         | d       | serving     | call       | trapped | - |
         | e       | loading     | -          | - | - |
         | f       | disabled    | -          | - | - |

@@ -60,8 +60,8 @@ function escaped(text) {
 
 /** The outcome of the chat's answer, for the host. */
 export function outcome({ status, headers, body }) {
-  const said = body.trim().slice(0, BODY_SHOWN_CHARS);
-  const shown = said ? `status ${status}: ${said}` : `status ${status}`;
+  const reason = body.trim().slice(0, BODY_SHOWN_CHARS);
+  const shown = reason ? `status ${status}: ${reason}` : `status ${status}`;
   if (status >= 200 && status < 300) {
     return { tag: "accepted", val: null };
   }

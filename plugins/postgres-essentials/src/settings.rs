@@ -241,7 +241,7 @@ fn extensions_outdated(case: &Case) -> Explanation {
                  pg_available_extensions WHERE installed_version <> default_version; COMMIT;`."
             )
         } else {
-            format!("In {datname}, after a look at its release notes: `{}`.", statements.join(" "))
+            format!("In {datname}, after reading its release notes: `{}`.", statements.join(" "))
         },
         evidence: updates,
     }

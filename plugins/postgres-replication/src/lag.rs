@@ -211,14 +211,14 @@ fn unconfigured_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observati
     let missing = members.iter().find(|member| member.is_standby() && !member.is_up);
     for member in &members {
         let Some(facts) = database.member(&member.server) else { continue };
-        let Ok(strangers) = each_value(&facts, unit.sender_metric) else { continue };
-        let strangers = strangers.into_iter().filter(|stranger| !is_named(&names, &stranger.labels));
+        let Ok(others) = each_value(&facts, unit.sender_metric) else { continue };
+        let others = others.into_iter().filter(|other| !is_named(&names, &other.labels));
         let labels = |own: Vec<Label>| [vec![label("server", &member.server)], own].concat();
-        all.extend(strangers.map(|stranger| match missing {
-            None => Observation::new(labels(stranger.labels), stranger.value),
+        all.extend(others.map(|other| match missing {
+            None => Observation::new(labels(other.labels), other.value),
             Some(missing) => {
                 let why = format!("{} is not reached, and may be this standby", missing.server);
-                Observation::unknown(labels(stranger.labels), SkipReason::PartFailed(why))
+                Observation::unknown(labels(other.labels), SkipReason::PartFailed(why))
             }
         }));
     }
@@ -285,11 +285,11 @@ fn replication_lag(case: &Case, behind: &str) -> Explanation {
         (standby, client) => format!("standby {standby} ({client}) of {server}"),
     };
     let facts = case.snapshot.member(server);
-    let is_stranger = !case.label("standby").is_empty();
-    let orders = if is_stranger { Orders::default() } else { Orders::from_snapshot(facts.as_deref()) };
-    let (seconds, bytes) = if is_stranger { (SENDER_LAG_SECONDS, SENDER_LAG_BYTES) } else { (OWN_LAG_SECONDS, OWN_LAG_BYTES) };
+    let is_of_sender = !case.label("standby").is_empty();
+    let orders = if is_of_sender { Orders::default() } else { Orders::from_snapshot(facts.as_deref()) };
+    let (seconds, bytes) = if is_of_sender { (SENDER_LAG_SECONDS, SENDER_LAG_BYTES) } else { (OWN_LAG_SECONDS, OWN_LAG_BYTES) };
     let lag = |name: &str, metric: &str, show: fn(f64) -> String| Some(evidence(name, show(series(facts.as_ref()?, metric, case)?)));
-    let or_ordered = if is_stranger { ", or one with a configured delay: recovery_min_apply_delay" } else { "" };
+    let or_ordered = if is_of_sender { ", or one with a configured delay: recovery_min_apply_delay" } else { "" };
     Explanation {
         title: format!("{who} is {behind} behind"),
         detail: format!(

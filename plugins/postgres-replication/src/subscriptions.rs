@@ -146,7 +146,7 @@ fn subscription_disabled(case: &Case) -> Explanation {
         ),
         cause: "It was disabled by hand, or by an error because disable_on_error is set.".to_owned(),
         fix: format!(
-            "In {datname}: `ALTER SUBSCRIPTION {0} ENABLE;`, after a look at the server's log; if it is no longer wanted, `DROP SUBSCRIPTION \
+            "In {datname}: `ALTER SUBSCRIPTION {0} ENABLE;`, after reading the server's log; if it is no longer wanted, `DROP SUBSCRIPTION \
              {0};`, which drops its slot as well.",
             sql::identifier(&subscription)
         ),

@@ -168,7 +168,7 @@ fn identity(labels: Vec<Label>) -> Vec<(String, String)> {
 
 impl Limit {
     fn new(settings: &RuleSettings) -> Result<Self, Refusal> {
-        let refuse = |key: &'static str, mend: &str| Err(settings.refuse(key, mend));
+        let refuse = |key: &'static str, correction: &str| Err(settings.refuse(key, correction));
         match (settings.above, settings.below) {
             (None, None) => refuse("above", "a rule needs one threshold; give `above` or `below`"),
             (Some(_), Some(_)) => refuse("below", "a rule has one threshold; drop `above` or `below`, or write two rules"),

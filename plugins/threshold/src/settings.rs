@@ -71,8 +71,8 @@ fn value() -> Reading {
 
 impl RuleSettings {
     /// Creates an error for the operator, with the rule, its key and the correction.
-    pub fn refuse(&self, key: &'static str, mend: &str) -> Refusal {
-        Refusal { key, why: format!("rule `{}`: `{key}`: {mend}", self.id) }
+    pub fn refuse(&self, key: &'static str, correction: &str) -> Refusal {
+        Refusal { key, why: format!("rule `{}`: `{key}`: {correction}", self.id) }
     }
 }
 

@@ -4,7 +4,7 @@ use tracing::info;
 
 use crate::config::plugins::{Grants, PluginConfig};
 
-/// Logs how to grant what a plugin wants in vain. Without the grant its calls answer `denied`.
+/// Logs how to add each grant that a plugin wants and does not have. Without the grant its calls fail with `denied`.
 pub(super) fn log_ungranted(id: &str, config: &PluginConfig, wants: &[(String, String)]) {
     for (want, reason) in wants {
         if let Some(example) = ungranted(want, &config.grants) {

@@ -22,8 +22,8 @@ pub enum LoadError {
     Link(String),
     #[error("reading its description: it {0}")]
     Describe(CallError),
-    #[error("it says its id is \"{said}\", but its file is named \"{file}\"; the two must be equal")]
-    OtherId { said: String, file: String },
+    #[error("its id is \"{id}\", but its file is named \"{file}\"; the two must be equal")]
+    OtherId { id: String, file: String },
     #[error("its version is not 1 to {VERSION_BYTES_MAX} printable characters")]
     Version,
     #[error(transparent)]

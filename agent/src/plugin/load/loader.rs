@@ -93,8 +93,8 @@ impl Loader {
 /// Refuses a plugin that is named otherwise than its file, or has a version that no metric can have as a label.
 fn check_identity(id: &str, description: &Description) -> Result<(), LoadError> {
     if description.id != id {
-        let said = text::line(&description.id, text::LINE_BYTES_MAX).into_owned();
-        return Err(LoadError::OtherId { said, file: id.to_owned() });
+        let described = text::line(&description.id, text::LINE_BYTES_MAX).into_owned();
+        return Err(LoadError::OtherId { id: described, file: id.to_owned() });
     }
     let version = &description.version;
     if version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -132,7 +132,7 @@ fn outdated_extensions_come_with_their_statements_and_an_unread_datname_is_skipp
             1 extension of app can be updated
             The server has newer files of 1 extension than app uses, so its functions and views are the old ones.
             > Packages or the server were upgraded, which does not update the extensions in the databases.
-            > In app, after a look at its release notes: `ALTER EXTENSION "pg_stat_statements" UPDATE;`.
+            > In app, after reading its release notes: `ALTER EXTENSION "pg_stat_statements" UPDATE;`.
             - pg_stat_statements: 1.9 → 1.11
             - primary: db1:5432
         "#]],

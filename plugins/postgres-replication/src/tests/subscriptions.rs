@@ -54,7 +54,7 @@ fn a_subscription_is_down_or_disabled_but_not_both() {
             subscription off of app is disabled
             Subscription off of app receives nothing, while its slot on the publisher keeps WAL until the disk there is full.
             > It was disabled by hand, or by an error because disable_on_error is set.
-            > In app: `ALTER SUBSCRIPTION "off" ENABLE;`, after a look at the server's log; if it is no longer wanted, `DROP SUBSCRIPTION "off";`, which drops its slot as well.
+            > In app: `ALTER SUBSCRIPTION "off" ENABLE;`, after reading the server's log; if it is no longer wanted, `DROP SUBSCRIPTION "off";`, which drops its slot as well.
             - primary: db1:5432
         "#]],
     );
