@@ -55,8 +55,8 @@ function finding({ db, keys, share }, settings) {
     clearAt: settings.clear,
     title: `${percent} of the keys in ${db} never expire`,
     detail: `${Math.round(keys * share)} of ${keys} keys in ${db} have no expiry and stay until they are deleted.`,
-    cause: "Code that writes keys without a TTL, or `SET` on an existing key, which drops the TTL it had.",
-    fix: "Write with `SET key value EX 3600` (or `KEEPTTL` when changing a value), and give old keys one with `EXPIRE`.",
+    cause: "Code that writes keys without a TTL, or `SET` on an existing key, which removes its TTL.",
+    fix: "Write with `SET key value EX 3600` (or `KEEPTTL` when changing a value), and give old keys a TTL with `EXPIRE`.",
     evidence: [{ name: "keys", value: String(keys) }],
   };
 }

@@ -18,7 +18,7 @@ test("a share between the thresholds is held, and one back at clear is fine", ()
   assert.deepEqual(strengths(120_000), []);
 });
 
-test("a small database is passed over", () => {
+test("a small database is skipped", () => {
   assert.deepEqual(judge([series("db0", 99_999)], [], settings), []);
 });
 

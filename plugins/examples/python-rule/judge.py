@@ -47,7 +47,7 @@ class Idle:
 
     @property
     def detail(self) -> str:
-        return f"{self.idle} of {self.sessions} sessions in {self.datname} wait for their clients and keep connections from others."
+        return f"{self.idle} of {self.sessions} sessions in {self.datname} wait for their clients and use connections that others may need."
 
 
 def judge(sessions: list[tuple[dict[str, str], float]], settings: Settings) -> list[Idle]:

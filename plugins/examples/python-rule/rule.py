@@ -109,7 +109,7 @@ def finding(idle: Idle) -> Finding:
         clear_at=settings.clear,
         title=idle.title,
         detail=idle.detail,
-        cause="Pools of the applications that are larger than what they do at the same time.",
-        fix="Let the pools close what idles (`idle_timeout`, `minimumIdle`), or put a pooler such as PgBouncer in between.",
+        cause="Connection pools of the applications that are larger than the number of statements that run at the same time.",
+        fix="Let the pools close idle sessions (`idle_timeout`, `minimumIdle`), or put a pooler such as PgBouncer in between.",
         evidence=[Label("idle", str(idle.idle)), Label("sessions", str(idle.sessions))],
     )

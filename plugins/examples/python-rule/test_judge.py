@@ -14,14 +14,14 @@ class Judge(unittest.TestCase):
         [idle] = judge(sessions("app", idle=45, active=5), SETTINGS)
         self.assertTrue(idle.raises)
         self.assertEqual(idle.title, "90% of the sessions in app are idle")
-        self.assertEqual(idle.detail, "45 of 50 sessions in app wait for their clients and keep connections from others.")
+        self.assertEqual(idle.detail, "45 of 50 sessions in app wait for their clients and use connections that others may need.")
 
     def test_a_share_between_the_thresholds_is_held_and_one_back_at_clear_is_fine(self):
         [held] = judge(sessions("app", idle=75, active=25), SETTINGS)
         self.assertFalse(held.raises)
         self.assertEqual(judge(sessions("app", idle=70, active=30), SETTINGS), [])
 
-    def test_few_sessions_are_passed_over_and_each_datname_is_judged_by_itself(self):
+    def test_datnames_with_few_sessions_are_skipped_and_each_datname_is_judged_by_itself(self):
         self.assertEqual(judge(sessions("app", idle=19), SETTINGS), [])
         found = judge(sessions("app", idle=19) + sessions("shop", idle=20) + sessions("work", active=99), SETTINGS)
         self.assertEqual([idle.datname for idle in found], ["shop"])
