@@ -24,7 +24,7 @@ const UNIT_TESTS: [(&str, &str); 28] = [
     ("agent/model/src/dispatch/stories/held.rs", "No stored silence without room hides an alert, and silences take bounded memory."),
     (
         "agent/model/src/dispatch/stories/unreachable.rs",
-        "No restart lets a server that is down mute nothing, and no reminder goes out before a judgement.",
+        "No restart ends the muting by a server that is down, and no reminder goes out before a judgement.",
     ),
     ("agent/model/src/outbox", "No notification is sent twice, out of order, or not at all while its receiver is away."),
     ("agent/model/src/event.rs", "No stored event is changed or lost by reading it."),
@@ -52,7 +52,7 @@ const UNIT_TESTS: [(&str, &str); 28] = [
     ),
     ("agent/model/src/postgres/index_facts", "No reader who drops every index that is reported loses one that is needed."),
     ("agent/model/src/postgres/privilege", "No script grants more than is read, and no name in it becomes a command."),
-    ("agent/model/src/postgres/server_text.rs", "No text in another encoding costs others, or is shown as another name."),
+    ("agent/model/src/postgres/server_text.rs", "No text in another encoding affects others, or is shown as another name."),
     ("agent/src/dial.rs", "No address that fails for the agent's own reasons hides that a server is down."),
     ("plugin-sdk/src/checks", "No fix names another thing because a character of the name is not shown, and no check lacks its scope."),
 ];

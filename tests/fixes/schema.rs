@@ -72,7 +72,7 @@ async fn of_indexes_that_do_the_same_work_one_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_index_that_failed_to_build_is_mended_or_dropped_by_what_it_is() {
+async fn an_index_that_failed_to_build_is_rebuilt_or_dropped_by_its_kind() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = session(&server).await;

@@ -1,4 +1,4 @@
-//! No import takes a second look to read: each `use` names one module, and a module of the same file is named by `self`.
+//! No import needs a second reading: each `use` names one module, and a module of the same file is named by `self`.
 
 use std::collections::BTreeSet;
 
