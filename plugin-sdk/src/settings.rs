@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::Failure;
 
-/// Parses settings. The error names the wrong key and suggests the nearest key or value.
+/// Parses settings from JSON. Fails with `Failure::InvalidConfig`, whose text has the path of the wrong key and the nearest valid name.
 pub fn parse<S: DeserializeOwned>(json: &str) -> Result<S, Failure> {
     serde_json::from_str(json).map_err(|error| Failure::InvalidConfig(explain(json, &error)))
 }

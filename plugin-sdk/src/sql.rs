@@ -109,14 +109,14 @@ fn call_on_session(function: &str, pid: i64, started_at: Option<f64>) -> String 
     format!("BEGIN; SET LOCAL search_path = pg_catalog; SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{started}; COMMIT;")
 }
 
-/// Twice the present value of a setting, and at least `least`. A placeholder if the value is unknown, zero or negative: a guess could lower
-/// the value in force.
+/// Twice the present value of a setting, and at least `least`, rounded up to a whole number. A placeholder if the value is unknown, zero or
+/// negative: a guess could lower the value in force.
 pub fn raised(now: Option<f64>, least: f64) -> String {
     now.filter(|now| *now > 0.0).map_or_else(|| "<more>".to_owned(), |now| (now * 2.0).max(least).ceil().to_string())
 }
 
-/// Twice the present size of a setting in bytes, and at least `least`, in the form `'2048MB'`. A placeholder if the size is unknown, zero
-/// or negative.
+/// Twice the present size of a setting in bytes, and at least `least`, rounded up to whole MiB: `'2048MB'`. A placeholder if the size is
+/// unknown, zero or negative.
 pub fn raised_size(now: Option<f64>, least: f64) -> String {
     const MIB: f64 = 1_048_576.0;
     now.filter(|now| *now > 0.0).map_or_else(|| "<more>".to_owned(), |now| format!("'{}MB'", ((now * 2.0).max(least) / MIB).ceil()))

@@ -81,7 +81,8 @@ fn observations(snapshot: &Snapshot, samples: &Samples, value: impl Fn(f64) -> f
     samples.rows().map(|row| Observation::new(row.labels_beyond(snapshot.subject()), value(row.value()))).collect()
 }
 
-/// The largest series of a metric as lines of evidence, largest first. Empty if the metric is unreadable.
+/// The largest series of a metric as at most `count` lines of evidence, largest first. Series of zero or less are left out. Empty if the
+/// metric is unreadable.
 pub fn top(snapshot: &Snapshot, metric: &str, reading: Reading, count: usize, show: fn(f64) -> String) -> Vec<Label> {
     if snapshot.readable(metric).is_err() {
         return Vec::new();

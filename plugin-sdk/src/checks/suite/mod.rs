@@ -26,7 +26,8 @@ struct Enabled {
 }
 
 impl Suite {
-    /// Applies the settings to the checks and preserves their order. An invalid setting is left out and reported to the host.
+    /// Applies the settings to the checks and preserves their order. An invalid setting is left out and reported to the host, so this
+    /// function never fails; its result fits [`Plugin::new`](crate::Plugin::new).
     pub fn new(families: &[Family], settings: &Settings) -> Result<Self, Failure> {
         let mut ignored = settings.ignored.clone();
         ignored.extend(unknown(settings, &Family::all(families).map(|check| check.id).collect::<Vec<_>>()));
