@@ -5,8 +5,8 @@ use crate::{Failure, Plugin};
 
 /// A plugin that delivers messages. Each instance serves one receiver. The host decides on a retry by the outcome and repeats `message.id`.
 pub trait Notifier: Plugin {
-    /// Delivers a message once, without retries of its own. Report a failure of the receiver as an [`Outcome`]. An error counts as a failure
-    /// of the plugin.
+    /// Delivers a message once, without retries of its own. Report a failure of the receiver as an [`Outcome`]. An error counts as a
+    /// failure of the plugin.
     fn deliver(&self, message: &Message) -> Result<Outcome, Failure>;
 }
 
