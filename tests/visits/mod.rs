@@ -5,8 +5,8 @@
 mod bloat;
 mod catalogue;
 mod datnames;
-mod entrance;
 mod locks;
+mod refusing_datname;
 mod scale;
 mod sequences;
 mod sizes;

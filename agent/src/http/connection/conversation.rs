@@ -1,4 +1,4 @@
-//! Serves requests on one connection of the API and bounds the time of each step. `crowd` chooses the connection that is closed to make
+//! Serves requests on one connection of the API and bounds the time of each step. `open_connections` chooses which one is closed to make
 //! room.
 //!
 //! A connection without a complete request may be closed for the next client, so incomplete requests cannot shut clients out. An answer in
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::crowd::{Crowd, Place};
+use super::open_connections::{OpenConnections, Place};
 use super::progress::Flushes;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -47,15 +47,15 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections and answers on them until `stop`. Answers in progress are finished.
 pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
-    let mut crowd = Crowd::new(metrics);
+    let mut connections = OpenConnections::new(metrics);
     let mut conversations = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = conversations.join_next() => crowd.remove(ended.ok()),
+            Some(ended) = conversations.join_next() => connections.remove(ended.ok()),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if let Some((id, place)) = crowd.admit(peer) {
+                    if let Some((id, place)) = connections.admit(peer) {
                         let router = router.clone();
                         let stop = stop.clone();
                         conversations.spawn(async move {
@@ -68,7 +68,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, metrics: Arc<Se
                 }
                 Err(err) if is_of_client(&err) => {}
                 Err(err) => {
-                    crowd.refused(&err);
+                    connections.refused(&err);
                     sleep(REFUSED_PAUSE).await;
                 }
             }

@@ -1,15 +1,15 @@
 //! Monitoring sessions: at most two per server, read-only, bounded on both sides, and checked to be the agent's own.
 
+mod accepting_datnames;
 mod connect_error;
 mod connector;
-mod contact;
-mod detour;
-mod entrance;
 mod limits;
 mod odd_names;
+mod other_datname;
 mod places;
 mod query_error;
 mod row;
+mod server_state;
 mod session;
 mod setup;
 mod versioned;

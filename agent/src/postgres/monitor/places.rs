@@ -9,8 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::contact::ServerState;
-use super::entrance::AcceptingDatnames;
+use super::accepting_datnames::AcceptingDatnames;
+use super::server_state::ServerState;
 
 /// Most sessions that the agent may have with one server. Sessions that hang and were given up count as well.
 pub(super) const SESSIONS_MAX: usize = 2;

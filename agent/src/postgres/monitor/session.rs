@@ -19,11 +19,11 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connect_error::ConnectError;
-use super::contact::{GUARDED_FOR, ServerState};
 use super::limits::SessionLimits;
 use super::odd_names::OddNames;
 use super::query_error::{QueryError, is_session_end};
 use super::row::{Origin, Row};
+use super::server_state::{GUARDED_FOR, ServerState};
 use super::setup::{self, marked, set_statement_timeout};
 use crate::postgres::endpoint::Route;
 

@@ -4,7 +4,7 @@
 //! of pg_stat_replication do not grow while a standby is stuck.
 
 mod collector;
-mod idle;
+mod idle_slots;
 mod senders;
 mod slots;
 mod standby;

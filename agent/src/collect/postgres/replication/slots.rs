@@ -7,7 +7,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::snapshot::{PartId, Unlisted};
 use tokio_postgres::types::Type;
 
-use super::idle::{IdleSlots, SlotReading};
+use super::idle_slots::{IdleSlots, SlotReading};
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Notebook};
 use crate::postgres::monitor::{Session, Versioned};

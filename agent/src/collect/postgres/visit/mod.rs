@@ -7,15 +7,15 @@
 mod accept;
 mod bloat;
 mod datname_visit;
+mod datname_visits;
 mod extensions;
-mod going;
 mod indexes;
-mod itinerary;
 mod relations;
 mod round;
+mod running_round;
 mod sequences;
 mod subscription_tables;
 mod tables;
-mod visitor;
+mod visit_order;
 
-pub(super) use self::visitor::DatnameVisits;
+pub(super) use self::datname_visits::DatnameVisits;

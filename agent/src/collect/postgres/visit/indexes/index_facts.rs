@@ -3,9 +3,9 @@
 use pharos_model::postgres::index_facts::{Counted, IndexShape, Kinship, UsageSettings, bloated, unused};
 use pharos_model::unjudged::Unjudged;
 
+use super::bounded_lists::{EACH_MAX, Found, largest, left_out_of};
 use super::definitions::{Definitions, TableName};
-use super::found::{EACH_MAX, Found, largest, left_out_of};
-use super::known::IndexState;
+use super::index_state::IndexState;
 use super::schema_facts::{FOREIGN_KEY, SCHEMA_LIST};
 use crate::collect::postgres::visit::relations::{Relations, TableRow};
 

@@ -8,8 +8,8 @@ use pharos_model::snapshot::PartId;
 use pharos_model::unjudged::Unjudged;
 use tokio_postgres::types::Type;
 
+use super::bounded_lists::Found;
 use super::definitions::TableName;
-use super::found::Found;
 use super::index_facts::{Dropper, INVALID, IndexFact, LIST};
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};

@@ -7,7 +7,7 @@ use pharos_model::unjudged::{self, Unjudged};
 
 use super::definitions::KeyCandidate;
 use super::index_facts::IndexFact;
-use super::look::IndexReadings;
+use super::readings::IndexReadings;
 use super::schema_facts::SchemaFact;
 use crate::collect::postgres::visit::bloat::{self, Estimate};
 use crate::collect::postgres::visit::relations::{DatnameContext, IndexRow};

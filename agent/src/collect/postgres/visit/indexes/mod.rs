@@ -4,13 +4,13 @@
 //! when an index is added, removed or becomes valid. Facts are always judged with the latest counters.
 
 mod batches;
+mod bounded_lists;
 mod definitions;
-mod found;
 mod index_facts;
+mod index_state;
 mod invalid;
-mod known;
 mod listing;
-mod look;
+mod readings;
 mod schema_facts;
 mod visit;
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use pharos_model::postgres::index_facts::{Reads, ScannedTable, UsageSettings};
 use pharos_model::unjudged::Unjudged;
 
+use super::bounded_lists::{Found, largest, left_out_of};
 use super::definitions::{KeyCandidate, TableName};
-use super::found::{Found, largest, left_out_of};
-use super::known::IndexState;
+use super::index_state::IndexState;
 use crate::collect::postgres::visit::relations::{Relations, TableRow};
 
 /// The table that lists facts about tables.

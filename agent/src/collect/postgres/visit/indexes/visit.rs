@@ -15,8 +15,8 @@ use tracing::warn;
 
 use super::definitions::Definitions;
 use super::index_facts::{self, Evidence};
-use super::known::{IndexState, fingerprint};
-use super::look::IndexReadings;
+use super::index_state::{IndexState, fingerprint};
+use super::readings::IndexReadings;
 use super::schema_facts;
 use super::{invalid, listing};
 use crate::collect::postgres::visit::bloat;

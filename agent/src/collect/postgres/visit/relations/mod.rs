@@ -4,10 +4,10 @@
 //! leaves out locked relations. If a session locks a relation meanwhile, all sizes of that visit are pages of the last vacuum or analyze.
 //! They are then marked as not exact. Relations that no vacuum or analyze has counted have no such pages, so they come first.
 
+mod datname_context;
 mod rows;
 mod shared;
-mod surroundings;
 
+pub(super) use self::datname_context::DatnameContext;
 pub(super) use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};
 pub(super) use self::shared::{Relations, SharedRelations};
-pub(super) use self::surroundings::DatnameContext;

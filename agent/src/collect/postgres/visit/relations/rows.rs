@@ -6,7 +6,7 @@ use pharos_model::postgres::index_facts::ScanCounters;
 use pharos_model::postgres::vacuum::{VacuumDistance, VacuumSettings};
 use pharos_model::snapshot::PartId;
 
-use super::surroundings::DatnameContext;
+use super::datname_context::DatnameContext;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::Fields;
 use crate::postgres::monitor::Row;

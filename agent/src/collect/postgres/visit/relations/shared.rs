@@ -8,8 +8,8 @@ use pharos_model::alert::Now;
 use pharos_model::snapshot::{FailureReason, PartId};
 use tokio_postgres::types::Type;
 
+use super::datname_context::DatnameContext;
 use super::rows::{IndexRow, LockedRelation, TableRow};
-use super::surroundings::DatnameContext;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::postgres::monitor::{Session, Versioned};

@@ -4,7 +4,7 @@ use pharos_model::foremost::{Respect, foremost, in_turn, left_out};
 use pharos_model::snapshot::{Column, Table};
 use pharos_model::unjudged::{self, Unjudged};
 
-use super::look::TableReadings;
+use super::readings::TableReadings;
 use crate::collect::postgres::visit::bloat::{self, Estimate};
 use crate::collect::postgres::visit::relations::{DatnameContext, LockedRelation, TableRow};
 

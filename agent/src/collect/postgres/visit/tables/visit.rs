@@ -10,7 +10,7 @@ use pharos_model::postgres::visits::Kept;
 use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
 
-use super::look::TableReadings;
+use super::readings::TableReadings;
 use super::{listing, oldest};
 use crate::collect::postgres::visit::bloat::{self, Estimates};
 use crate::collect::postgres::visit::datname_visit::{SERIES_MAX, Visit};

@@ -14,8 +14,8 @@ use pharos_model::snapshot::{FailureReason, PartId};
 use tokio::time::Instant;
 
 use super::datname_visit::Visit;
-use super::itinerary::{ListedDatnames, OtherDatname, VisitOrder, list};
 use super::round::{Failure, Round, Visited};
+use super::visit_order::{ListedDatnames, OtherDatname, VisitOrder, list};
 use crate::collect::postgres::ServerAccess;
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::{ConnectError, Session};

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::accept::AcceptCheck;
 use super::datname_visit::{SERIES_MAX, Visit};
-use super::going::RunningRound;
-use super::itinerary::VisitOrder;
 use super::relations::SharedRelations;
 use super::round::{Failure, Visited};
+use super::running_round::RunningRound;
+use super::visit_order::VisitOrder;
 use super::{extensions, indexes, sequences, subscription_tables, tables};
 use crate::clock::Clock;
 use crate::collect::postgres::ServerAccess;

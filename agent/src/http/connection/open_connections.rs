@@ -25,7 +25,7 @@ const CONNECTIONS_MAX: usize = 64;
 const SAFE_SHARE: usize = 8;
 
 /// All open connections, the oldest first.
-pub(super) struct Crowd {
+pub(super) struct OpenConnections {
     next: u64,
     places: BTreeMap<u64, Arc<Place>>,
     max: usize,
@@ -36,15 +36,15 @@ pub(super) struct Crowd {
     metrics: Arc<SelfMetrics>,
 }
 
-impl Crowd {
+impl OpenConnections {
     pub(super) fn new(metrics: Arc<SelfMetrics>) -> Self {
         for reason in EndReason::ALL {
             metrics.add("pharos_http_connections_ended_total", &[reason.as_str()], 0.0);
         }
         let max = usize::try_from(descriptors_max() / 4).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX);
-        let crowd = Self { next: 0, places: BTreeMap::new(), max, is_full: false, is_refused: false, metrics };
-        crowd.publish();
-        crowd
+        let connections = Self { next: 0, places: BTreeMap::new(), max, is_full: false, is_refused: false, metrics };
+        connections.publish();
+        connections
     }
 
     /// Gives a new connection a place and closes another connection for it if necessary. `None` while all places have safe answers.
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     /// Connections, each a second younger than the one before. The id of a connection is its index.
-    fn crowd(connections: impl IntoIterator<Item = (u8, bool, bool)>) -> Vec<Held> {
+    fn connections(connections: impl IntoIterator<Item = (u8, bool, bool)>) -> Vec<Held> {
         let start = Instant::now();
         let held = |(id, (peer, is_answering, keeps_up)): (usize, (u8, bool, bool))| Held {
             id: id as u64,
@@ -208,20 +208,20 @@ mod tests {
 
     #[test]
     fn the_oldest_without_a_request_makes_room_before_answers_under_way() {
-        assert_eq!(choose_to_end(crowd([answer(1), idle(1), idle(1), answer(1)]), 2), Some(1));
-        assert_eq!(choose_to_end(crowd([answer(1), answer(2)]), 1), None);
+        assert_eq!(choose_to_end(connections([answer(1), idle(1), idle(1), answer(1)]), 2), Some(1));
+        assert_eq!(choose_to_end(connections([answer(1), answer(2)]), 1), None);
     }
 
     #[test]
     fn an_answer_that_is_taken_too_slowly_makes_room_first_of_its_address() {
-        assert_eq!(choose_to_end(crowd([idle(1), answer(1), slow(1)]), 2), Some(2));
+        assert_eq!(choose_to_end(connections([idle(1), answer(1), slow(1)]), 2), Some(2));
     }
 
     #[test]
     fn the_address_with_most_connections_that_are_not_safe_loses_one() {
-        assert_eq!(choose_to_end(crowd([idle(1), idle(2), idle(2), slow(3)]), 2), Some(1));
+        assert_eq!(choose_to_end(connections([idle(1), idle(2), idle(2), slow(3)]), 2), Some(1));
         // Four answers that keep up, of which two are safe.
-        assert_eq!(choose_to_end(crowd([idle(1), answer(2), answer(2), answer(2), answer(2)]), 2), Some(3));
+        assert_eq!(choose_to_end(connections([idle(1), answer(2), answer(2), answer(2), answer(2)]), 2), Some(3));
     }
 
     #[test]
@@ -229,13 +229,13 @@ mod tests {
         for connection in [answer(1), slow(1), idle(1)] {
             let mut held = vec![connection; 63];
             held.push(idle(2));
-            let lost = choose_to_end(crowd(held), 8).unwrap();
+            let lost = choose_to_end(connections(held), 8).unwrap();
             assert!(lost < 63, "{connection:?} shut another address out");
         }
         // A client of the same address has time to ask: all that are not safe leave before.
         let mut held = vec![answer(1); 63];
         held.push(idle(1));
-        assert_eq!(choose_to_end(crowd(held), 8), Some(8));
+        assert_eq!(choose_to_end(connections(held), 8), Some(8));
     }
 
     #[test]
