@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use pharos::demo::receiver::{Count, Received, Receiver, Reply};
 use pharos::demo::redis::RedisServer;
-use pharos_model::alert::Unseen;
+use pharos_model::alert::UnmatchedRule;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -295,8 +295,8 @@ async fn a_rule_that_fits_nothing_is_reported_until_it_does() {
     let folder = agent.stop().await;
 
     let kept = unmatched(&folder.path().join("data")).await;
-    let is_it = |unseen: &&Unseen| unseen.rule == "nowhere" && unseen.looked >= Duration::from_secs(1);
-    assert!(kept.len() == 1 && kept.iter().all(|unseen| is_it(&unseen)), "{kept:?}");
+    let is_it = |unmatched: &&UnmatchedRule| unmatched.rule == "nowhere" && unmatched.searched >= Duration::from_secs(1);
+    assert!(kept.len() == 1 && kept.iter().all(|unmatched| is_it(&unmatched)), "{kept:?}");
     // With the stored time, the first evaluation is enough.
     let config = config.replace("\"1s\"", "\"1100ms\"");
     let agent = TestAgent::start_in(folder, &config, only(&["agent-essentials", "threshold"])).await;
@@ -304,8 +304,8 @@ async fn a_rule_that_fits_nothing_is_reported_until_it_does() {
     agent.stop().await;
 }
 
-/// The sightings that a stopped agent stored.
-async fn unmatched(directory: &Path) -> Vec<Unseen> {
+/// The rules without a match that a stopped agent stored.
+async fn unmatched(directory: &Path) -> Vec<UnmatchedRule> {
     open(directory).await.unmatched().await.unwrap()
 }
 

@@ -31,7 +31,7 @@ pub enum AgentPart {
     Receiver(String),
 }
 
-/// Prints the name that people and the API read: `http`, `postgres db1:5432`, `receiver ops`.
+/// Prints the name that people and the API read, such as `http`, `postgres db1:5432` or `receiver ops`.
 impl fmt::Display for AgentPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

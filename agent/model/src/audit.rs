@@ -35,7 +35,7 @@ pub enum AuditAction {
     /// An alert changed its state.
     AlertChanged(ReasonKind, AlertChange),
     /// A person acknowledged an alert.
-    AlertAcknowledged(AcknowledgementWords),
+    AlertAcknowledged(AcknowledgementDetail),
     /// A person removed an acknowledgement.
     AlertUnacknowledged,
     /// A person added a silence.
@@ -47,7 +47,7 @@ pub enum AuditAction {
     /// A person dropped notifications.
     OutboxDropped(DroppedNotifications),
     /// The agent removed the oldest entries.
-    EntriesForgotten(ChainEnd),
+    EntriesRemoved(ChainEnd),
     /// The agent began a new store after a damaged one.
     StoreReplaced(ReplacedStore),
     /// Another version of Pharos stored this entry.
@@ -76,7 +76,7 @@ pub struct AlertChange {
 
 /// Stored detail of an acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AcknowledgementWords {
+pub struct AcknowledgementDetail {
     /// Author as given by the person.
     pub author: String,
     /// Comment as given by the person.
@@ -139,7 +139,7 @@ impl AuditAction {
             SILENCE_EXPIRE => parse(detail).map(Self::SilenceExpired),
             OUTBOX_RETRY => parse(detail).map(Self::OutboxRetried),
             OUTBOX_DROP => parse(detail).map(Self::OutboxDropped),
-            FORGET => parse(detail).map(Self::EntriesForgotten),
+            FORGET => parse(detail).map(Self::EntriesRemoved),
             REPLACE => parse(detail).map(Self::StoreReplaced),
             _ => Some(Self::AlertChanged(ReasonKind::from_str(name.strip_prefix(ALERT_PREFIX)?).ok()?, parse(detail)?)),
         }
@@ -155,7 +155,7 @@ impl AuditAction {
             Self::SilenceExpired(_) => SILENCE_EXPIRE,
             Self::OutboxRetried(_) => OUTBOX_RETRY,
             Self::OutboxDropped(_) => OUTBOX_DROP,
-            Self::EntriesForgotten(_) => FORGET,
+            Self::EntriesRemoved(_) => FORGET,
             Self::StoreReplaced(_) => REPLACE,
             Self::Unknown { name, .. } => name,
         };
@@ -166,12 +166,12 @@ impl AuditAction {
     pub fn stored_detail(&self) -> Value {
         let json = match self {
             Self::AlertChanged(_, change) => serde_json::to_value(change),
-            Self::AlertAcknowledged(words) => serde_json::to_value(words),
+            Self::AlertAcknowledged(detail) => serde_json::to_value(detail),
             Self::AlertUnacknowledged => Ok(Value::Null),
             Self::SilenceAdded(silence) | Self::SilenceExpired(silence) => serde_json::to_value(silence),
             Self::OutboxRetried(numbers) => serde_json::to_value(numbers),
             Self::OutboxDropped(dropped) => serde_json::to_value(dropped),
-            Self::EntriesForgotten(end) => serde_json::to_value(end),
+            Self::EntriesRemoved(end) => serde_json::to_value(end),
             Self::StoreReplaced(replaced) => serde_json::to_value(replaced),
             Self::Unknown { detail, .. } => Ok(detail.clone()),
         };
@@ -180,14 +180,14 @@ impl AuditAction {
     }
 
     /// Returns true for names of actions after which the chain does not begin at its first entry.
-    pub fn moves_the_start(name: &str) -> bool {
+    pub fn moves_chain_start(name: &str) -> bool {
         matches!(name, FORGET | REPLACE)
     }
 
-    /// End of the earlier chain, for actions that [move the start](Self::moves_the_start); `None` for others.
+    /// End of the earlier chain, for actions that [move the start](Self::moves_chain_start); `None` for others.
     pub fn new_start(&self) -> Option<&ChainEnd> {
         match self {
-            Self::EntriesForgotten(end) | Self::StoreReplaced(ReplacedStore { end, .. }) => Some(end),
+            Self::EntriesRemoved(end) | Self::StoreReplaced(ReplacedStore { end, .. }) => Some(end),
             _ => None,
         }
     }

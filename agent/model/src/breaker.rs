@@ -226,7 +226,7 @@ impl Breaker {
     }
 
     /// Sets the failures in a row to zero, because another breaker counts them.
-    pub fn forget_failures(&mut self) {
+    pub fn reset_failures(&mut self) {
         self.failures = 0;
     }
 
@@ -243,8 +243,8 @@ impl Breaker {
         pause
     }
 
-    /// Returns true if the breaker may be dropped: it has no failures, or its last one is longer ago than `peace`.
-    pub fn is_forgettable(&self, now: Duration, peace: Duration) -> bool {
+    /// Returns true if the breaker may be removed: it has no failures, or its last failure is longer ago than `peace`.
+    pub fn is_removable(&self, now: Duration, peace: Duration) -> bool {
         (self.failures == 0 && self.pauses == 0) || now.saturating_sub(self.last_failure) > peace
     }
 
@@ -379,7 +379,7 @@ mod tests {
     proptest! {
         /// There are never two probes, and no call during a pause. Pauses stay within their bounds, and every state can be left.
         #[test]
-        fn a_breaker_keeps_its_promises(
+        fn a_breaker_follows_its_rules_in_every_order_of_events(
             steps in steps(),
             failures_max in 1_u32..5,
             window in proptest::option::of((2_u32..63).prop_map(|calls| WindowSettings { calls, failures_max: 1 + calls / 5 })),

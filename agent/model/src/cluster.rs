@@ -19,8 +19,8 @@ impl Cluster {
         self.0.as_ref().zip(other.0.as_ref()).is_none_or(|(one, other)| one == other)
     }
 
-    /// Takes over the identifier of `other` if this one is unknown.
-    pub fn learn(&mut self, other: &Self) {
+    /// Copies the identifier of `other` if this one is unknown.
+    pub fn fill_from(&mut self, other: &Self) {
         if self.0.is_none() {
             self.0.clone_from(&other.0);
         }
@@ -33,11 +33,11 @@ mod tests {
 
     #[test]
     fn an_unknown_cluster_may_be_any_and_takes_over_the_first_identifier() {
-        let [nobody, one, other] = [None, Some("7412"), Some("8")].map(Cluster::new);
-        assert!(nobody.may_be(&one) && one.may_be(&nobody) && one.may_be(&one) && !one.may_be(&other));
-        let mut known = nobody.clone();
-        for seen in [&nobody, &one, &nobody] {
-            known.learn(seen);
+        let [unknown, one, other] = [None, Some("7412"), Some("8")].map(Cluster::new);
+        assert!(unknown.may_be(&one) && one.may_be(&unknown) && one.may_be(&one) && !one.may_be(&other));
+        let mut known = unknown.clone();
+        for observed in [&unknown, &one, &unknown] {
+            known.fill_from(observed);
         }
         assert_eq!(known, one);
         assert!(!known.may_be(&other));

@@ -168,7 +168,7 @@ impl UndeliveredReason {
             Self::Rejected => "rejected",
             Self::Denied => "denied",
             Self::TooLate => "too-late",
-            Self::Untold => "untold",
+            Self::Undetermined => "untold",
             Self::Dropped => "dropped",
             Self::Overtaken => "overtaken",
         }
@@ -177,6 +177,6 @@ impl UndeliveredReason {
     /// Returns true if giving up for this reason means that people miss a message. A dropped or overtaken one is missed by choice; the end
     /// of an unannounced incident is not missed.
     pub fn is_loss(self) -> bool {
-        !matches!(self, Self::Untold | Self::Dropped | Self::Overtaken)
+        !matches!(self, Self::Undetermined | Self::Dropped | Self::Overtaken)
     }
 }

@@ -81,7 +81,7 @@ impl RestartHistory {
         if !self.cluster.may_be(cluster) {
             *self = Self::default();
         }
-        self.cluster.learn(cluster);
+        self.cluster.fill_from(cluster);
         let now = reading.read_at;
         let found = self.latest.as_ref().and_then(|before| restart(before, &reading));
         let is_new_run = self.latest.as_ref().is_none_or(|before| !before.is_same_run(&reading));

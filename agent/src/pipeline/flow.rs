@@ -64,7 +64,7 @@ impl Pipeline {
         let release = self.dispatcher.release(&self.alerts, |receiver| self.receivers.has_room(receiver), now); // which receivers get what
         let notifications = self.receivers.number(release.rows);
         self.store_changes(&transitions, &release.withheld, &notifications).await; // durable before any receiver gets it
-        self.board.show_alerts(self.alerts.shared(), self.dispatcher.acknowledgements(), self.dispatcher.silences());
+        self.board.show_alerts(self.alerts.shared_alerts(), self.dispatcher.acknowledgements(), self.dispatcher.silences());
         self.count(&transitions, &release.withheld);
         self.receivers.send(notifications); // bounded; never delays collection
     }
@@ -146,8 +146,9 @@ impl Pipeline {
     /// evaluation.
     pub(crate) async fn remove_unconfigured(&mut self, is_watched: impl Fn(&SubjectKey) -> bool, is_enabled: impl Fn(&str) -> bool) {
         let subjects: BTreeSet<SubjectKey> =
-            self.alerts.concerns().map(|(_, subject)| subject.clone()).filter(|key| !is_watched(key)).collect();
-        let plugins: BTreeSet<String> = self.alerts.concerns().map(|(plugin, _)| plugin.to_owned()).filter(|id| !is_enabled(id)).collect();
+            self.alerts.plugins_and_subjects().map(|(_, subject)| subject.clone()).filter(|key| !is_watched(key)).collect();
+        let plugins: BTreeSet<String> =
+            self.alerts.plugins_and_subjects().map(|(plugin, _)| plugin.to_owned()).filter(|id| !is_enabled(id)).collect();
         let now = self.clock.now();
         let mut transitions: Vec<Transition> = subjects.iter().flat_map(|key| self.alerts.subject_removed(key, now)).collect();
         transitions.extend(plugins.iter().flat_map(|id| self.alerts.plugin_removed(id, now)));

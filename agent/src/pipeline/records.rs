@@ -1,7 +1,7 @@
 //! Events and audit entries for decisions of the pipeline, and for requests of people.
 
 use pharos_model::alert::{Fingerprint, Transition};
-use pharos_model::audit::{AGENT_ACTOR, AcknowledgementWords, AlertChange, AuditAction, AuditEntry, DroppedNotifications};
+use pharos_model::audit::{AGENT_ACTOR, AcknowledgementDetail, AlertChange, AuditAction, AuditEntry, DroppedNotifications};
 use pharos_model::dispatch::{Silence, Withheld};
 use pharos_model::event::{Event, EventDetail, PluginChange, WithheldNotice};
 
@@ -78,7 +78,7 @@ impl Act<'_> {
 
     /// Audit entry for an alert that the person acknowledged.
     pub(super) fn acknowledged(self, fingerprint: Fingerprint, signed: &SignedComment) -> AuditEntry {
-        let detail = AcknowledgementWords { author: signed.author.clone(), comment: signed.comment.clone() };
+        let detail = AcknowledgementDetail { author: signed.author.clone(), comment: signed.comment.clone() };
         self.entry(fingerprint.to_string(), AuditAction::AlertAcknowledged(detail))
     }
 

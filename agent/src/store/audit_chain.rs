@@ -130,7 +130,7 @@ fn remove_oldest(connection: &Connection, head: End, at_ms: u64) -> rusqlite::Re
     let removed = End { seq: through, hash };
     connection.execute("DELETE FROM audit WHERE seq <= ?1", [signed(through)])?;
     set_end(connection, "start", removed)?;
-    let action = AuditAction::EntriesForgotten(removed.recorded());
+    let action = AuditAction::EntriesRemoved(removed.recorded());
     link(connection, head, &AuditEntry { at_ms, actor: AGENT_ACTOR.to_owned(), action, subject: "audit".to_owned() })
 }
 
@@ -183,7 +183,7 @@ pub(super) fn verify(connection: &Connection) -> rusqlite::Result<AuditVerdict> 
             }
         }
         verdict.rows += 1;
-        if AuditAction::moves_the_start(row.get_ref("action")?.as_str().unwrap_or_default()) {
+        if AuditAction::moves_chain_start(row.get_ref("action")?.as_str().unwrap_or_default()) {
             recorded = AuditAction::from_stored(row.get("action")?, row.get("detail")?).new_start().cloned();
         }
     }

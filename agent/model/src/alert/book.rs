@@ -1,4 +1,4 @@
-//! The book of all open alerts: each evaluation touches the alerts of one plugin about one subject, and no others.
+//! The book of all open alerts. Each evaluation changes only the alerts of one plugin about one subject.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,11 +20,11 @@ pub struct AlertBook {
     pub(super) groups: BTreeMap<GroupKey, Group>,
     pub(super) next_incident: u64,
     pub(super) touched: Touched,
-    /// By plugin.
+    /// How many new alerts each plugin may still open, by plugin.
     pub(super) allowances: BTreeMap<String, Allowance>,
 }
 
-/// Alerts that the store does not have as they are.
+/// Alerts that changed since the store last received them.
 pub(super) type Touched = BTreeMap<GroupKey, BTreeSet<Fingerprint>>;
 
 /// What one evaluation covers: alerts of one plugin about one subject.
@@ -41,12 +41,12 @@ impl Default for AlertBook {
 }
 
 impl AlertBook {
-    /// Empty. `first_incident` is above every number used before, should any be remembered.
+    /// An empty book. `first_incident` must be above every number that was used before: two incidents with one number would be mixed up.
     pub fn new(first_incident: u64) -> Self {
         Self { groups: BTreeMap::new(), next_incident: first_incident, touched: BTreeMap::new(), allowances: BTreeMap::new() }
     }
 
-    /// Takes in one evaluation. It concerns the alerts of this plugin about this subject and no others.
+    /// Applies one evaluation to the alerts of its plugin about its subject, and returns their transitions. Other alerts stay unchanged.
     pub fn apply(&mut self, cycle: Cycle<'_>, now: Now) -> Vec<Transition> {
         let Cycle { plugin, snapshot, rules, outcome } = cycle;
         let key = GroupKey { plugin: plugin.to_owned(), subject: snapshot.subject.key() };
@@ -77,44 +77,44 @@ impl AlertBook {
         transitions
     }
 
-    /// The plugin no longer declares this rule; its alerts resolve now rather than at their next evaluation.
+    /// Closes the alerts of a rule that its plugin no longer declares. They resolve now, not at their next evaluation.
     pub fn rule_removed(&mut self, plugin: &str, rule: &str, now: Now) -> Vec<Transition> {
         self.close_where(|alert| alert.plugin == plugin && alert.rule == rule, Reason::RuleRemoved, now)
     }
 
-    /// The plugin is gone for good. One that comes back soon wants [`freeze_plugin`](Self::freeze_plugin).
+    /// Closes the alerts of a plugin that is removed for good. For a plugin that comes back soon use [`freeze_plugin`](Self::freeze_plugin).
     pub fn plugin_removed(&mut self, plugin: &str, now: Now) -> Vec<Transition> {
         self.allowances.remove(plugin);
         self.close_where(|alert| alert.plugin == plugin, Reason::PluginRemoved, now)
     }
 
-    /// The subject is no longer watched.
+    /// Closes the alerts about a subject that is no longer monitored.
     pub fn subject_removed(&mut self, subject: &SubjectKey, now: Now) -> Vec<Transition> {
         self.close_where(|alert| alert.subject.key() == *subject, Reason::SubjectRemoved, now)
     }
 
-    /// The plugin does not serve for the moment.
+    /// Freezes the alerts of a plugin that does not serve at the moment. `why` is shown with them.
     pub fn freeze_plugin(&mut self, plugin: &str, why: &str, now: Now) {
         self.freeze_where(|group| group.plugin == plugin, |alert| alert.freeze(Freeze::Plugin(why.to_owned()), now));
     }
 
-    /// Plugins and what they judged, as far as anything of it is remembered.
-    pub fn concerns(&self) -> impl Iterator<Item = (&str, &SubjectKey)> {
+    /// Every pair of plugin and subject that has open alerts, or ended alerts that are stored because they may flap.
+    pub fn plugins_and_subjects(&self) -> impl Iterator<Item = (&str, &SubjectKey)> {
         self.groups.keys().map(|key| (key.plugin.as_str(), &key.subject))
     }
 
-    /// In the order of plugin, subject, rule and labels.
+    /// All open alerts, sorted by plugin, subject, rule and labels.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
-        self.shared().map(Arc::as_ref)
+        self.shared_alerts().map(Arc::as_ref)
     }
 
-    /// The same, to hold on to.
-    pub fn shared(&self) -> impl Iterator<Item = &Arc<Alert>> {
+    /// All open alerts as [`alerts`](Self::alerts) returns them, but shared: a reader can store them without a copy.
+    pub fn shared_alerts(&self) -> impl Iterator<Item = &Arc<Alert>> {
         self.groups.values().flat_map(|group| group.alerts.values())
     }
 
-    /// The alert of the same plugin, rule, subject and labels as it is now, if it is open.
-    pub fn same_as(&self, alert: &Alert) -> Option<&Alert> {
+    /// The open alert with the plugin, rule, subject and labels of `alert`, in its present state.
+    pub fn find_open(&self, alert: &Alert) -> Option<&Alert> {
         let key = GroupKey { plugin: alert.plugin.clone(), subject: alert.subject.key() };
         self.groups.get(&key)?.alerts.get(&AlertKey::new(&alert.rule, &alert.labels)).map(Arc::as_ref)
     }
@@ -142,8 +142,8 @@ impl AlertBook {
                 alert.close(reason, now, &mut transitions);
                 touched.insert(alert.fingerprint);
             }
-            let forgotten = group.ended.extract_if(.., |_, alert| concerned(alert));
-            touched.extend(forgotten.map(|(_, alert)| alert.fingerprint));
+            let removed = group.ended.extract_if(.., |_, alert| concerned(alert));
+            touched.extend(removed.map(|(_, alert)| alert.fingerprint));
             touch(&mut self.touched, key, touched);
         }
         self.groups.retain(|_, group| !group.is_empty());

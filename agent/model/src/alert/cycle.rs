@@ -1,24 +1,24 @@
-//! One evaluation: a plugin was asked about a subject.
+//! One evaluation: a plugin judged a subject.
 
 use crate::finding::{Report, RuleSpec};
 use crate::snapshot::Snapshot;
 
-/// What came of asking one plugin about one subject.
+/// The result of calling one plugin for one subject.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// What it said, after [`Report::checked`].
+    /// The report of the plugin, after [`Report::checked`].
     Judged(Report),
-    /// The call failed: nothing is known.
+    /// The call failed with this error text, so the plugin judged nothing.
     Failed(String),
 }
 
-/// One evaluation.
+/// One evaluation: the input and the result of one call of a plugin.
 #[derive(Debug)]
 pub struct Cycle<'a> {
     pub plugin: &'a str,
-    /// What was judged.
+    /// The judged snapshot.
     pub snapshot: &'a Snapshot,
-    /// What the generation that judged declares. Alerts of rules that are no longer among them resolve.
+    /// All rules that the plugin declares. Alerts of other rules of the plugin resolve.
     pub rules: &'a [RuleSpec],
     pub outcome: Outcome,
 }

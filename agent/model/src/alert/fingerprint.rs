@@ -1,4 +1,4 @@
-//! Which alert it is: the same for the same plugin, rule, subject and labels, whatever the severity, value or version.
+//! The fingerprint identifies an alert by plugin, rule, subject and labels. Severity, value and version do not change it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use sha2::{Digest, Sha256};
 
 use crate::subject::{Label, SubjectKey};
 
-/// The first eight bytes of a SHA-256, shown as 16 hex digits. With 10 000 alerts two of them meet by chance once in
-/// 10^11 agents; the machine itself tells alerts apart by rule and labels.
+/// The first eight bytes of a SHA-256 hash, shown as 16 hex digits. Among 10^11 agents with 10 000 alerts each, about one has two alerts
+/// with the same fingerprint. The alert book itself distinguishes alerts by rule and labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// Hex digits that it is shown with.
+    /// Number of hex digits of a fingerprint as text.
     pub const DIGITS: usize = 16;
 
-    /// `labels` are sorted. Every field is preceded by its length, so that no two different lists of fields ever make
-    /// the same bytes.
+    /// Computes the fingerprint. `labels` must be sorted. The length of each field is hashed before the field, so that different lists of
+    /// fields never give the same bytes.
     pub fn of(plugin: &str, rule: &str, subject: &SubjectKey, labels: &[Label]) -> Self {
         let mut hash = Sha256::new();
         let mut field = |text: &str| {
@@ -45,7 +45,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Not the 16 hex digits of a fingerprint.
+/// The error for a text that is not 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a fingerprint of 16 hex digits")]
 pub struct NotAFingerprint;
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_join_alike_stay_apart() {
+    fn fields_with_the_same_joined_text_have_different_fingerprints() {
         let all = [
             of("ab", "c", &[]),
             of("a", "bc", &[]),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_back_from_what_it_shows() {
+    fn a_displayed_fingerprint_parses_to_the_same_fingerprint() {
         let fingerprint = of("a", "b", &[]);
         assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
         for bad in ["", "+123456789abcdef", "0123456789abcdef0", "0123456789abcdeg"] {

@@ -1,8 +1,8 @@
-//! Flapping: a condition that comes and goes so often that to tell each time would only be noise.
+//! Flapping: a condition that comes and goes so often that a message each time would only be noise.
 //!
 //! The measure is that of Nagios. Each of the 20 steps between the last 21 verdicts may be a change, and weighs from 0.75 (the oldest)
-//! to 1.25 (the newest), so that 20 changes make 100 %. It counts verdicts and no time: a rule that is judged rarely flaps slowly. What
-//! nobody would be told of is no change: a raise that is still pending counts as clear, and an evaluation that could not look not at all.
+//! to 1.25 (the newest), so that 20 changes make 100 %. It counts verdicts, not time: a rule that is judged rarely flaps slowly. Only a
+//! change that would be sent counts: a pending raise counts as clear, and an evaluation that could not judge is not counted.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,15 +11,15 @@ use crate::finding::{Finding, Severity, Strength};
 const STEPS: u32 = 20;
 const STARTS_AT_PERCENT: u32 = 30;
 const ENDS_AT_PERCENT: u32 = 20;
-/// Weights are counted in parts of 76, which makes them whole: 95 is 1.25, 57 is 0.75, and 1 520 is all of them.
+/// The sum of all 20 weights. Weights are counted in units of 1/76, so that they are whole numbers: 95 is 1.25, and 57 is 0.75.
 const WEIGHT_OF_ALL: u32 = 1_520;
 
 const BITS: u32 = 2;
 const KEPT: u64 = (1 << (BITS * (STEPS + 1))) - 1;
 
-/// What the last 21 judged evaluations of a label set said: clear, or how grave. Before the first of them it was clear.
+/// The verdicts of the last 21 judged evaluations of a label set: clear, or a severity. Before the first evaluation all are clear.
 ///
-/// The newest is in the lowest two bits: 0 for clear, else the severity from 1 on.
+/// Each verdict takes two bits, and the newest is in the lowest two: 0 is clear, 1 info, 2 warning, 3 critical.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "u64", into = "u64")]
 pub struct Verdicts(u64);
@@ -37,7 +37,7 @@ impl From<Verdicts> for u64 {
 }
 
 impl Verdicts {
-    /// A hold is past neither threshold, so it repeats the verdict before it, if anything milder.
+    /// Adds the verdict of one evaluation; `None` is clear. A finding that only holds repeats the verdict before it, or is milder.
     pub(super) fn enter(&mut self, finding: Option<&Finding>) {
         let code = finding.map_or(0, |finding| match finding.strength {
             Strength::Raise => code(finding.severity),
@@ -46,7 +46,7 @@ impl Verdicts {
         *self = Self::from(self.0 << BITS | code);
     }
 
-    /// How much of the possible change there was, the newer the heavier.
+    /// The weighted share of changes among the last 20 steps, from 0 to 100. Newer changes weigh more.
     pub fn percent(self) -> f64 {
         f64::from(100 * self.weight()) / f64::from(WEIGHT_OF_ALL)
     }
@@ -63,7 +63,7 @@ impl Verdicts {
         self.weight() > 0
     }
 
-    /// Verdicts since the latest change.
+    /// Number of verdicts since the latest change, from 0 to 20.
     pub(super) fn calm_for(self) -> usize {
         (0..STEPS).take_while(|age| !self.changed(*age)).count()
     }
@@ -111,7 +111,7 @@ mod tests {
         verdicts
     }
 
-    /// The same in floating point, as Nagios writes it: `states` from the oldest to the newest of 21.
+    /// The percentage in floating point, as Nagios computes it. `states` are 21 verdicts, from the oldest to the newest.
     fn as_nagios(states: &[bool]) -> f64 {
         let mut curved_changes = 0.0;
         for x in 1..21_u32 {
@@ -142,14 +142,14 @@ mod tests {
             let raised = |at: usize| at < 20 && bits >> (at % 10) & 1 == 1;
             let states: Vec<bool> = (0..21).map(raised).collect();
             let text: String = states.iter().map(|raised| if *raised { 'w' } else { '.' }).collect();
-            // What was entered before the oldest is forgotten.
+            // Only the last 21 verdicts count, so this beginning has no effect.
             let verdicts = verdicts(&format!("w.w.{text}"));
             assert!((verdicts.percent() - as_nagios(&states)).abs() < 1e-9, "{text}");
         }
     }
 
     #[test]
-    fn five_changes_in_a_row_are_just_not_enough_and_six_are() {
+    fn flapping_starts_with_the_sixth_change_in_a_row() {
         let five = verdicts("w.w.w");
         assert!((five.percent() - 29.934).abs() < 0.001 && !five.start_flapping());
         let six = verdicts("w.w.w.");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_repeats_what_was_but_may_be_milder() {
+    fn a_hold_repeats_the_verdict_before_or_is_milder() {
         assert_eq!(verdicts("wWWW"), verdicts("wwww"));
         assert_eq!(verdicts("wC"), verdicts("ww"));
         assert_eq!(verdicts("cW"), verdicts("cw"));

@@ -1,4 +1,4 @@
-//! An alert that stands still, because nobody can say whether it is still true.
+//! Frozen alerts: alerts that stay as they are because no rule can judge them at the moment.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::now::Now;
 use crate::finding::SkipReason;
 
-/// Why an alert stands still.
+/// Why an alert is frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Freeze {
-    /// The rule could not look.
+    /// The plugin skipped the rule, because the rule could not read its facts.
     Skipped(SkipReason),
-    /// The rule says nothing of it, but what it is about cannot be seen.
+    /// The rule reported nothing, but the series of the alert is missing or could not be read.
     NoData(String),
     /// The call of the plugin failed.
     Failed(String),
@@ -36,14 +36,14 @@ impl fmt::Display for Freeze {
     }
 }
 
-/// That an alert stands still, and for how long: from the first evaluation that could not judge it to the next that can.
+/// Why and since when an alert is frozen. It is frozen from the first evaluation that could not judge it to the next that can.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frozen {
     /// The latest reason.
     pub why: Freeze,
-    /// Wall clock.
+    /// When the alert froze: milliseconds since 1970.
     pub since_ms: u64,
-    /// Evaluations in a row that could not judge it, as far as this process saw them.
+    /// Number of evaluations of this process in a row that could not judge the alert.
     pub evaluations: u32,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Frozen {
 }
 
 impl Frozen {
-    /// Goes on with `earlier`, if there is one.
+    /// Keeps the start and the count of `earlier`, if the alert was frozen before.
     pub(super) fn after(earlier: Option<Self>, why: Freeze, now: Now) -> Self {
         match earlier {
             Some(earlier) => Self { why, ..earlier },
@@ -63,7 +63,7 @@ impl Frozen {
     }
 }
 
-/// An older version stored the reason alone. It is left out: what is restored is frozen anyway.
+/// Reads a stored freeze. An older version stored the reason alone, which is ignored: a restored alert is frozen anyway.
 pub(super) fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Frozen>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]

@@ -1,4 +1,4 @@
-//! What one evaluation covers: the alerts of one plugin about one subject.
+//! A group: the alerts of one plugin about one subject. One evaluation covers one group.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,28 +13,28 @@ use super::now::Now;
 use super::overflow;
 use super::overflow::AllDropped;
 use super::record::Alert;
-use super::room::{Admission, OfRule, Room, Size, leave_out_texts};
-use super::said::Said;
+use super::report_by_alert::ReportByAlert;
+use super::room::{Admission, Room, RuleCount, Size, leave_out_texts};
 use super::transition::{Reason, Transition};
 use crate::finding::{Finding, Report, RuleSpec, Severity, Strength};
 use crate::snapshot::Snapshot;
 
-/// Ended alerts whose label sets may flap. The calmest are forgotten first.
-pub const REMEMBERED_MAX: usize = 1_000;
+/// Most ended alerts of one group that the book stores because they may flap. Beyond it, the alerts without a change for longest are removed.
+pub const ENDED_ALERTS_MAX: usize = 1_000;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Group {
-    /// The open ones. Whoever shows them holds on to them without a copy.
+    /// Open alerts. They are shared, so that readers store them without a copy.
     pub alerts: BTreeMap<AlertKey, Arc<Alert>>,
-    /// Ended ones, kept for their verdicts while these contain a change: without them, what comes and goes would be a new incident each
-    /// time and never flap.
+    /// Ended alerts, stored while their verdicts contain a change. Without them each return would be a new incident, and no alert that
+    /// ends in between could flap.
     pub ended: BTreeMap<AlertKey, Alert>,
     pub dropped: AllDropped,
-    /// As of the latest evaluation.
+    /// Room that the alerts took after the latest evaluation.
     pub size: Size,
 }
 
-/// What a group is judged by.
+/// The input of one evaluation of a group.
 pub(super) struct Judging<'a> {
     pub plugin: &'a str,
     pub snapshot: &'a Snapshot,
@@ -42,11 +42,11 @@ pub(super) struct Judging<'a> {
     pub now: Now,
 }
 
-/// What came of it.
+/// The effects of one evaluation on a group.
 #[derive(Default)]
 pub(super) struct Effects {
     pub transitions: Vec<Transition>,
-    /// Alerts that the store does not have as they are.
+    /// Alerts that must be stored again, or removed from the store.
     pub touched: BTreeSet<Fingerprint>,
 }
 
@@ -55,7 +55,7 @@ impl Group {
         self.alerts.is_empty() && self.ended.is_empty()
     }
 
-    /// Open and ended ones.
+    /// Open and ended alerts.
     pub(super) fn all(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.values().map(Arc::as_ref).chain(self.ended.values())
     }
@@ -64,26 +64,26 @@ impl Group {
         let mut effects = Effects::default();
         self.dropped = AllDropped::default();
         self.dropped.add_cuts(&report.cut);
-        let mut said = Said::from(report);
-        for finding in said.take_summaries() {
+        let mut by_alert = ReportByAlert::from(report);
+        for finding in by_alert.take_summaries() {
             self.dropped.add(&finding.rule, 1, finding.severity);
         }
-        self.step(judging, &mut said, |key| !key.is_summary(), &mut effects);
-        let new = self.admit(said.take_new(), room);
+        self.step(judging, &mut by_alert, |key| !key.is_summary(), &mut effects);
+        let new = self.admit(by_alert.take_new(), room);
         self.open(judging, new, next_incident, &mut effects);
-        self.judge_summaries(judging, said, next_incident, &mut effects);
-        self.forget_the_calmest(&mut effects);
+        self.judge_summaries(judging, by_alert, next_incident, &mut effects);
+        self.remove_calmest_ended(&mut effects);
         self.fit(room, &mut effects);
         effects
     }
 
-    /// Counts what the alerts take, the remembered ones too.
+    /// Counts the room that open and ended alerts take.
     pub(super) fn measure(&mut self) {
         let open = self.alerts.iter().map(|(key, alert)| Size::of(key, alert));
         self.size = open.chain(self.ended.iter().map(|(key, alert)| Size::of(key, alert))).sum();
     }
 
-    /// Where the plugin has no bytes left, ended alerts are forgotten and the mildest alerts lose their texts.
+    /// Frees memory if the plugin has no bytes left: removes ended alerts, then the texts of the mildest open alerts.
     fn fit(&mut self, room: &Room<'_>, effects: &mut Effects) {
         self.measure();
         if room.excess_bytes(self.size, false) == 0 {
@@ -106,30 +106,30 @@ impl Group {
         self.measure();
     }
 
-    /// Summaries are alerts like others, except that they need no room.
-    fn judge_summaries(&mut self, judging: &Judging<'_>, said: Said, next_incident: &mut u64, effects: &mut Effects) {
+    /// Judges the summaries of dropped findings. They are alerts like others, except that they take no room.
+    fn judge_summaries(&mut self, judging: &Judging<'_>, by_alert: ReportByAlert, next_incident: &mut u64, effects: &mut Effects) {
         let summaries = self.dropped.summaries();
         if summaries.is_empty() && !self.alerts.keys().chain(self.ended.keys()).any(AlertKey::is_summary) {
             return;
         }
         let rules: BTreeMap<&str, RuleSpec> = judging.rules.iter().map(|(id, rule)| (*id, overflow::rule(rule))).collect();
         let judging = Judging { rules: rules.iter().map(|(id, rule)| (*id, rule)).collect(), ..*judging };
-        let mut said = said.with(summaries);
-        self.step(&judging, &mut said, AlertKey::is_summary, effects);
-        self.open(&judging, said.take_new(), next_incident, effects);
+        let mut by_alert = by_alert.with_findings(summaries);
+        self.step(&judging, &mut by_alert, AlertKey::is_summary, effects);
+        self.open(&judging, by_alert.take_new(), next_incident, effects);
     }
 
-    /// Every alert there is, as far as it is concerned.
-    fn step(&mut self, judging: &Judging<'_>, said: &mut Said, concerned: fn(&AlertKey) -> bool, effects: &mut Effects) {
+    /// Applies the report to each existing alert for which `concerned` is true.
+    fn step(&mut self, judging: &Judging<'_>, by_alert: &mut ReportByAlert, concerned: fn(&AlertKey) -> bool, effects: &mut Effects) {
         let Effects { transitions, touched } = effects;
         self.ended.retain(|key, alert| {
             if !concerned(key) {
                 return true;
             }
             let is_declared = judging.rules.contains_key(key.rule.as_str());
-            match said.verdict(key) {
+            match by_alert.finding_of(key) {
                 _ if !is_declared => {}
-                // If there is room it becomes an incident, with these verdicts.
+                // A new raise opens a new incident with these verdicts if there is room.
                 None | Some(Some(Finding { strength: Strength::Raise, .. })) => return true,
                 Some(finding) => alert.verdicts.enter(finding),
             }
@@ -146,7 +146,7 @@ impl Group {
             match judging.rules.get(key.rule.as_str()) {
                 Some(rule) => {
                     alert.subject.clone_from(&judging.snapshot.subject);
-                    alert.step(said.about(key, rule, judging.snapshot), rule, judging.now, transitions);
+                    alert.step(by_alert.evidence_for(key, rule, judging.snapshot), rule, judging.now, transitions);
                 }
                 None => alert.close(Reason::RuleRemoved, judging.now, transitions),
             }
@@ -154,19 +154,19 @@ impl Group {
                 touched.insert(alert.fingerprint);
             }
             if !alert.state.is_open() && alert.verdicts.has_changes() {
-                ended.push((key.clone(), alert.clone().remember()));
+                ended.push((key.clone(), alert.clone().into_ended()));
             }
             alert.state.is_open()
         });
         self.ended.extend(ended);
     }
 
-    /// Those of the new findings that have room, the gravest first; the rest is counted.
+    /// Returns the new findings that have room, the gravest first. The others are counted as dropped.
     fn admit(&mut self, mut new: Vec<(AlertKey, Finding)>, room: &mut Room<'_>) -> Vec<(AlertKey, Finding)> {
         if new.is_empty() {
             return new;
         }
-        let mut per_rule: BTreeMap<String, OfRule> = BTreeMap::new();
+        let mut per_rule: BTreeMap<String, RuleCount> = BTreeMap::new();
         for key in self.alerts.keys().filter(|key| !key.is_summary()) {
             per_rule.entry(key.rule.clone()).or_default().open += 1;
         }
@@ -197,8 +197,9 @@ impl Group {
         }
     }
 
-    pub(super) fn forget_the_calmest(&mut self, effects: &mut Effects) {
-        let beyond = self.ended.len().saturating_sub(REMEMBERED_MAX);
+    /// Removes ended alerts beyond [`ENDED_ALERTS_MAX`], those without a change for longest first.
+    pub fn remove_calmest_ended(&mut self, effects: &mut Effects) {
+        let beyond = self.ended.len().saturating_sub(ENDED_ALERTS_MAX);
         if beyond == 0 {
             return;
         }

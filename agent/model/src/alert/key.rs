@@ -2,7 +2,7 @@
 
 use crate::subject::Label;
 
-/// The rule and the sorted labels of an alert, which tell the alerts of one group apart.
+/// The rule and the sorted labels of an alert, which distinguish the alerts of one group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AlertKey {
     pub rule: String,

@@ -1,4 +1,4 @@
-//! One alert, and what one piece of evidence does to it.
+//! The states of one alert, and how one evaluation changes them.
 //!
 //! ```text
 //!             raise                 raise, `for` passed                 clear                  clear, `keep_firing` passed
@@ -7,14 +7,14 @@
 //!                         v                                +-------------------------+
 //!                      inactive
 //! ```
-//! With `for` 0 an alert fires at once, with `keep_firing` 0 it resolves at once. While it flaps it does not resolve: it stays
-//! recovering, and people were told once that it flaps. A pending alert never flaps, because nobody was told of it. From every state an
-//! alert may end because what it is about is gone or no longer watched.
+//! With `for` 0 an alert fires at once, with `keep_firing` 0 it resolves at once. While an alert flaps it does not resolve: it stays
+//! recovering, and one message says that it flaps. A pending alert never flaps, because no message about it was sent. An alert may end
+//! from every state because its series is gone, or because its rule, plugin or subject was removed.
 //!
-//! Time is not taken from when a state began but gathered from evaluation to evaluation: a stretch counts when the one
-//! it began with agreed (raised while pending, clear while recovering). So neither a skipped rule, an absent plugin, a
-//! restart nor a stepped clock can promote an alert; data that fails now and then only delays it; and what is gathered
-//! can be stored as it is. Only an evaluation that agrees promotes.
+//! Waiting time is not measured from the start of a state. It is added up from evaluation to evaluation: the time between two evaluations
+//! counts if the first agreed (raised while pending, clear while recovering). So a skipped rule, an absent plugin, a restart or a changed
+//! clock never makes an alert fire or resolve, and failed reads only delay it. The sum can be stored as it is. Only an evaluation that
+//! agrees makes an alert fire or resolve.
 
 use std::mem;
 use std::time::Duration;
@@ -30,30 +30,30 @@ use super::transition::{Reason, Transition};
 use crate::finding::{Finding, RuleSpec, Strength};
 use crate::subject::Subject;
 
-/// Evaluations in a row, each of a new reading, that find the series of an alert missing before the alert resolves.
+/// New readings in a row without the series of an alert after which the alert resolves as gone.
 pub const GONE_AFTER: u32 = 3;
 
-/// What one evaluation says about one alert.
+/// The result of one evaluation for one alert.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Evidence {
-    /// A finding, or nothing: it is fine.
+    /// The rule found the condition, or (`None`) found that all is well.
     Judged(Option<Finding>),
-    /// Why nobody could look, and whether there was anything to look at.
+    /// The rule could not judge: why, and whether the series of the alert is there.
     Unknown(Freeze, Series),
 }
 
-/// Where an incident begins.
+/// The facts with which a new incident begins.
 pub(super) struct Beginning<'a> {
     pub plugin: &'a str,
     pub subject: &'a Subject,
     pub rule: &'a RuleSpec,
     pub incident: u64,
-    /// What was said of the label set before.
+    /// Earlier verdicts about the label set.
     pub verdicts: Verdicts,
 }
 
 impl Alert {
-    /// A new incident, from a finding that raises. Fires at once if its rule does not ask to wait.
+    /// Opens a new incident for a finding that raises. The alert fires at once if its rule has no waiting time.
     pub(super) fn open(beginning: Beginning<'_>, finding: Finding, now: Now, out: &mut Vec<Transition>) -> Self {
         let Beginning { plugin, subject, rule, incident, verdicts } = beginning;
         let mut alert = Self {
@@ -86,7 +86,7 @@ impl Alert {
             evidence: Vec::new(),
             counted_to: None,
             missing_at: None,
-            unseen: false,
+            awaits_first_reading: false,
         };
         let fires = rule.for_.is_zero();
         alert.verdicts.enter(fires.then_some(&finding));
@@ -99,7 +99,7 @@ impl Alert {
         alert
     }
 
-    /// Takes in one evaluation.
+    /// Applies one evaluation.
     pub(super) fn step(&mut self, evidence: Evidence, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
         let finding = match evidence {
             Evidence::Judged(finding) => finding,
@@ -110,7 +110,7 @@ impl Alert {
             }
         };
         self.frozen = None;
-        self.seen();
+        self.reset_missing();
         self.runbook.clone_from(&rule.runbook);
         if self.state == AlertState::Pending {
             return self.step_pending(finding, rule, now, out);
@@ -120,18 +120,19 @@ impl Alert {
             self.flapping_since_ms = None;
             self.enter(self.state, Reason::FlappingEnded, now, out);
         }
-        // Before the evaluation can resolve it.
+        // Computed first, because an alert that starts to flap does not resolve in this evaluation.
         let begins = !self.is_flapping() && self.verdicts.start_flapping();
         if begins {
             self.flapping_since_ms = Some(now.wall_ms);
         }
-        self.step_told(finding, rule, now, out);
+        self.step_active(finding, rule, now, out);
         if begins {
             self.enter(self.state, Reason::FlappingStarted, now, out);
         }
     }
 
-    /// A hold neither ends the wait nor counts towards it. Until it fires nobody is told, so all of it counts as clear.
+    /// Applies a judgement to a pending alert. A hold neither ends the wait nor counts towards it. No message is sent before the alert
+    /// fires, so each verdict until then counts as clear.
     fn step_pending(&mut self, finding: Option<Finding>, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
         let Some(finding) = finding else {
             self.verdicts.enter(None);
@@ -151,8 +152,8 @@ impl Alert {
         }
     }
 
-    /// What was told: it fires or recovers.
-    fn step_told(&mut self, finding: Option<Finding>, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
+    /// Applies a judgement to an alert that is firing or recovering.
+    fn step_active(&mut self, finding: Option<Finding>, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
         match (self.state, finding) {
             (AlertState::Firing, None) if rule.keep_firing.is_zero() && !self.is_flapping() => {
                 self.enter(AlertState::Resolved, Reason::Resolved, now, out);
@@ -178,43 +179,44 @@ impl Alert {
         }
     }
 
-    /// A series that stays away for some readings is gone, and its alert with it. One reading counts once, however often it is judged.
+    /// Counts readings without the series of the alert, and closes the alert after [`GONE_AFTER`] of them. A reading that is judged
+    /// several times counts once.
     fn step_series(&mut self, series: &Series, now: Now, out: &mut Vec<Transition>) {
         match series {
-            Series::There => self.seen(),
+            Series::Present => self.reset_missing(),
             Series::Missing { read_at } => {
-                let is_first_look = mem::take(&mut self.unseen);
+                let is_first_reading = mem::take(&mut self.awaits_first_reading);
                 let is_new = self.missing_at.is_none_or(|latest| latest < *read_at);
                 self.missing_at = self.missing_at.max(Some(*read_at));
-                if is_new && !is_first_look {
+                if is_new && !is_first_reading {
                     self.missing = self.missing.saturating_add(1);
                 }
                 if self.missing >= GONE_AFTER {
                     self.close(Reason::Gone, now, out);
                 }
             }
-            Series::Unreadable(_) | Series::Untold { .. } => {}
+            Series::Unreadable(_) | Series::Undetermined { .. } => {}
         }
     }
 
-    fn seen(&mut self) {
-        (self.missing, self.missing_at, self.unseen) = (0, None, false);
+    fn reset_missing(&mut self) {
+        (self.missing, self.missing_at, self.awaits_first_reading) = (0, None, false);
     }
 
-    /// Nobody can judge it for now; what passed since the latest evaluation does not count.
+    /// Freezes the alert. The time since the latest evaluation does not count.
     pub(super) fn freeze(&mut self, why: Freeze, now: Now) {
         self.counted_to = None;
         self.frozen = Some(Frozen::after(self.frozen.take(), why, now));
     }
 
-    /// An evaluation could not judge it.
+    /// Freezes the alert after an evaluation that could not judge it, and counts that evaluation.
     pub(super) fn freeze_evaluated(&mut self, why: Freeze, now: Now) {
         let mut frozen = Frozen::after(self.frozen.take(), why, now);
         frozen.evaluations = frozen.evaluations.saturating_add(1);
         self.frozen = Some(frozen);
     }
 
-    /// Counts up to now, then nothing until an evaluation agrees again.
+    /// Counts the time up to now, and then no time until the next evaluation that agrees.
     pub(super) fn stop_clock(&mut self, now: Now) {
         if self.state != AlertState::Firing {
             self.gather(now);
@@ -222,7 +224,7 @@ impl Alert {
         self.counted_to = None;
     }
 
-    /// Ends it, with what was said of it, because what it was about is no longer there or no longer watched.
+    /// Ends the alert and deletes its verdicts, because its series is gone or its rule, plugin or subject was removed.
     pub(super) fn close(&mut self, reason: Reason, now: Now, out: &mut Vec<Transition>) {
         let to = if self.state == AlertState::Pending { AlertState::Inactive } else { AlertState::Resolved };
         self.verdicts = Verdicts::default();
@@ -230,14 +232,15 @@ impl Alert {
         self.enter(to, reason, now, out);
     }
 
-    /// Counts the time since the latest evaluation, unless the clock stood. A snapshot judged twice, or late, counts once.
+    /// Counts the time since the latest evaluation, unless the clock was stopped. A snapshot that is judged twice, or late, counts once.
     fn gather(&mut self, now: Now) {
         let latest = self.counted_to.unwrap_or(now.monotonic);
         self.held = self.held.saturating_add(now.monotonic.saturating_sub(latest));
         self.counted_to = Some(latest.max(now.monotonic));
     }
 
-    /// A hold may lower the severity but never raise it: that threshold was not passed. While it flaps the severity only rises.
+    /// Stores severity, values and texts of the latest finding. A hold may lower the severity but never raise it, because the value did not
+    /// cross the raise threshold. While the alert flaps, the severity only rises.
     fn observe(&mut self, finding: Finding) {
         self.severity = match finding.strength {
             Strength::Raise if self.is_flapping() => finding.severity.max(self.severity),

@@ -1,4 +1,4 @@
-//! An alert as it is stored, shown and told.
+//! An alert as it is stored, shown and sent.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::state::AlertState;
 use crate::finding::Severity;
 use crate::subject::{Label, Subject};
 
-/// A finding over time. Serialises completely: what is read back goes on where it was.
+/// A finding over time. The stored form is complete: a restored alert continues where it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
     pub fingerprint: Fingerprint,
-    /// The number of this episode, from its first raise to its end. Unique in the book, and growing.
+    /// Number of this incident, which lasts from its first raise to its end. Unique in the book; later incidents have higher numbers.
     pub incident: u64,
-    /// Transitions of this incident so far.
+    /// Number of transitions of this incident so far.
     pub step: u32,
     pub plugin: String,
     pub rule: String,
@@ -28,27 +28,27 @@ pub struct Alert {
     pub labels: Vec<Label>,
     pub state: AlertState,
     pub severity: Severity,
-    /// Wall clock: when it entered its state.
+    /// When the alert entered its state: milliseconds since 1970.
     pub since_ms: u64,
-    /// Wall clock: the first raise of this incident.
+    /// When this incident was first raised: milliseconds since 1970.
     pub started_at_ms: u64,
-    /// Wall clock: when it fired; none while it is pending.
+    /// When the alert first fired: milliseconds since 1970. `None` while it is pending.
     pub fired_at_ms: Option<u64>,
-    /// Time gathered towards `for` while pending, towards `keep_firing` while recovering.
+    /// Waiting time so far: towards `for` while pending, towards `keep_firing` while recovering.
     pub held: Duration,
-    /// None while it is judged.
+    /// Why the latest evaluation could not judge the alert. `None` if it could.
     #[serde(default, deserialize_with = "freeze::read")]
     pub frozen: Option<Frozen>,
-    /// Evaluations in a row that found its series missing.
+    /// Number of new readings in a row without the series of the alert.
     #[serde(default)]
     pub missing: u32,
     #[serde(default)]
     pub verdicts: Verdicts,
-    /// Wall clock: since when it flaps.
+    /// When the alert began to flap: milliseconds since 1970. `None` while it does not flap.
     #[serde(default)]
     pub flapping_since_ms: Option<u64>,
     pub runbook: Option<String>,
-    // As the latest finding said.
+    // The fields from here to `evidence` are copies from the latest finding.
     pub score: Option<f64>,
     pub value: Option<f64>,
     pub raise_at: Option<f64>,
@@ -58,16 +58,16 @@ pub struct Alert {
     pub cause: Option<String>,
     pub fix: Option<String>,
     pub evidence: Vec<Label>,
-    /// Monotonic: the evaluation up to which `held` counts; none while the clock stands. Another process has another
-    /// monotonic clock, so it is never stored.
+    /// Monotonic time of the evaluation up to which `held` counts; `None` while no time counts. Another process has another monotonic
+    /// clock, so this time is never stored.
     #[serde(skip)]
     pub(super) counted_to: Option<Duration>,
-    /// Monotonic: the newest reading that was found without its series.
+    /// Monotonic time of the newest reading without the series of the alert.
     #[serde(skip)]
     pub(super) missing_at: Option<Duration>,
-    /// Nobody saw or missed its series since it was restored: rates need a second reading, and a collector its first run.
+    /// True from the restore until the first reading. That reading does not count as one without the series: rates need a second reading.
     #[serde(skip)]
-    pub(super) unseen: bool,
+    pub(super) awaits_first_reading: bool,
 }
 
 impl Alert {
@@ -75,26 +75,26 @@ impl Alert {
         self.flapping_since_ms.is_some()
     }
 
-    /// Goes on in a new process, frozen until it is judged.
+    /// Prepares a stored alert for a new process: it is frozen until it is judged.
     pub(super) fn restore(&mut self, now: Now) {
         self.freeze(Freeze::Restored, now);
         if let Some(frozen) = &mut self.frozen {
             frozen.evaluations = 0;
         }
-        (self.missing_at, self.unseen) = (None, true);
+        (self.missing_at, self.awaits_first_reading) = (None, true);
     }
 
-    /// It ended, and is kept for its verdicts alone.
-    pub(super) fn remember(mut self) -> Self {
+    /// Removes the texts of an ended alert, which is stored only because of its verdicts.
+    pub(super) fn into_ended(mut self) -> Self {
         for text in [&mut self.title, &mut self.detail] {
             *text = String::new();
         }
         (self.cause, self.fix, self.runbook, self.evidence) = (None, None, None, Vec::new());
-        (self.counted_to, self.missing_at, self.unseen) = (None, None, false);
+        (self.counted_to, self.missing_at, self.awaits_first_reading) = (None, None, false);
         self
     }
 
-    /// What the store must know exactly. The rest is said again by the next evaluation.
+    /// The values that the store must have exactly. The next evaluation reports all others again.
     pub(super) fn durable(&self) -> impl PartialEq + use<> {
         let frozen_since_ms = self.frozen.as_ref().map(|frozen| frozen.since_ms);
         (self.step, self.severity, self.held, frozen_since_ms, self.missing, self.verdicts)

@@ -1,4 +1,4 @@
-//! The book outside this process: what the store writes after each evaluation and reads at the start.
+//! The stored form of the book: what the store writes after each evaluation and reads at the start.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -14,17 +14,17 @@ use super::key::AlertKey;
 use super::now::Now;
 use super::record::Alert;
 
-/// Everything that a new process needs to go on.
+/// The whole book as it is stored. A new process continues from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SavedBook {
-    /// The open ones, and those that ended and are remembered because they may flap.
+    /// Open alerts, and ended alerts that are stored because they may flap.
     pub alerts: Vec<Alert>,
     pub next_incident: u64,
 }
 
 /// What to write so that the store equals the book.
 ///
-/// Value, title and the like of an alert that goes on firing are not among it: the next evaluation says them again.
+/// An alert whose value or texts alone changed is not written: the next evaluation reports them again.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
     pub upserts: Vec<Alert>,
@@ -40,7 +40,7 @@ impl Changes {
 }
 
 impl AlertBook {
-    /// What changed since it was last asked.
+    /// Returns what changed since the last call.
     pub fn take_changes(&mut self) -> Changes {
         let touched = mem::take(&mut self.touched);
         let mut changes = Changes { next_incident: self.next_incident, ..Changes::default() };
@@ -55,7 +55,7 @@ impl AlertBook {
         changes
     }
 
-    /// The changes could not be written: they will be among the next ones.
+    /// Returns changes that could not be written to the book. The next [`take_changes`](Self::take_changes) contains them again.
     pub fn give_back(&mut self, changes: Changes) {
         for (key, fingerprints) in changes.touched {
             touch(&mut self.touched, &key, fingerprints);
@@ -67,13 +67,14 @@ impl AlertBook {
         self.next_incident
     }
 
+    /// The whole book in its stored form.
     pub fn export(&self) -> SavedBook {
         let alerts = self.groups.values().flat_map(|group| group.all());
         SavedBook { alerts: alerts.cloned().collect(), next_incident: self.next_incident }
     }
 
-    /// Goes on where another process stopped. Each alert is frozen until its rule is next evaluated; the time between
-    /// counts neither towards firing nor towards resolving.
+    /// Restores the book of an earlier process. Each alert is frozen until its rule is next evaluated. The time in between counts neither
+    /// towards firing nor towards resolving.
     pub fn restore(saved: SavedBook, now: Now) -> Self {
         let mut book = Self::new(saved.next_incident);
         for mut alert in saved.alerts {
@@ -89,13 +90,13 @@ impl AlertBook {
             } else if alert.verdicts.has_changes() {
                 book.groups.entry(group_key).or_default().ended.insert(key, alert);
             } else {
-                // It ended before anybody wrote so.
+                // Its end was not stored, so the store still has to remove it.
                 touch(&mut book.touched, &group_key, BTreeSet::from([alert.fingerprint]));
             }
         }
         for (key, group) in &mut book.groups {
             let mut effects = Effects::default();
-            group.forget_the_calmest(&mut effects);
+            group.remove_calmest_ended(&mut effects);
             group.measure();
             touch(&mut book.touched, key, effects.touched);
         }

@@ -1,7 +1,6 @@
-//! Whether the series behind an alert is still there, when its rule found nothing and says no reason.
+//! Checks whether the series of an alert is still there, when its rule found nothing and gave no reason.
 //!
-//! A dropped replication slot is no longer inactive, but it is not fine either: "nothing found" means something only where there was
-//! something to look at.
+//! A dropped replication slot is no longer inactive, but it is not fine either: "nothing found" means "fine" only if the series was read.
 
 use std::time::Duration;
 
@@ -10,17 +9,18 @@ use crate::finding::{RuleSpec, kept_value};
 use crate::snapshot::{Family, Part, PartState, Snapshot};
 use crate::subject::{Label, Subject};
 
-/// What a snapshot shows of one label set of a rule.
+/// Whether a snapshot has a series with the labels of an alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Series {
     /// A sample has these labels.
-    There,
-    /// What could carry them was read, the newest of it at `read_at`, and no sample has them.
+    Present,
+    /// The metrics that could have these labels were read, the newest at `read_at`, and no sample has them.
     Missing { read_at: Duration },
-    /// What could carry them was not read: which part, and why.
+    /// The metrics that could have these labels were not read. The text names the part and the reason.
     Unreadable(String),
-    /// Nobody can tell, because the labels are the plugin's own or the rule reads no metric. When what it reads was read.
-    Untold { read_at: Option<Duration> },
+    /// The snapshot cannot show it, because the labels are the plugin's own or the rule reads no metric. `read_at` is the monotonic time of
+    /// the newest reading of the rule's metrics; `None` if there is none or a metric was not read.
+    Undetermined { read_at: Option<Duration> },
 }
 
 impl Series {
@@ -28,10 +28,10 @@ impl Series {
         let metrics: Vec<Metric<'_>> = rule.needs.iter().flat_map(|need| Metric::find_all(need, labels, snapshot)).collect();
         let carriers: Vec<&Metric<'_>> = metrics.iter().filter(|metric| metric.may_carry(labels)).collect();
         if carriers.is_empty() {
-            return Self::Untold { read_at: newest(metrics.iter()) };
+            return Self::Undetermined { read_at: newest(metrics.iter()) };
         }
         if carriers.iter().any(|metric| metric.has(labels)) {
-            return Self::There;
+            return Self::Present;
         }
         if let Some(metric) = carriers.iter().find(|metric| metric.may_hide(labels)) {
             return Self::Unreadable(format!("part `{}` has no series of it, and does not say that it is gone", metric.part_name));
@@ -43,7 +43,7 @@ impl Series {
     }
 }
 
-/// When the newest of them was read; none where there is none or one could not be read.
+/// Monotonic time of the newest reading. `None` if there are no metrics or one could not be read.
 fn newest<'a>(metrics: impl Iterator<Item = &'a Metric<'a>>) -> Option<Duration> {
     let times: Option<Vec<Duration>> = metrics.map(|metric| metric.part.reading.as_ref().map(|reading| reading.at)).collect();
     times?.into_iter().max()
@@ -55,13 +55,13 @@ struct Metric<'a> {
     part_name: &'a str,
     part: &'a Part,
     labels: Vec<&'a str>,
-    /// None where it has no sample, or its part was not read.
+    /// The samples. `None` if there are none, or if the part was not read.
     family: Option<&'a Family>,
 }
 
 impl<'a> Metric<'a> {
-    /// In a database, what its servers have is read from the one that the labels name, else from the primary, or from whichever there is
-    /// while none is known.
+    /// All places in the snapshot that should have this metric. In a snapshot of a database this is the server that the labels name, else
+    /// the primary, else (while no primary is known) every server.
     fn find_all(name: &str, labels: &[Label], snapshot: &'a Snapshot) -> Vec<Self> {
         let own = Self::find(name, snapshot);
         if own.is_some() || snapshot.members.is_empty() {
@@ -74,7 +74,7 @@ impl<'a> Metric<'a> {
         members.filter(|member| one.is_none_or(|one| member.subject.id == one)).filter_map(|member| Self::find(name, member)).collect()
     }
 
-    /// None where nobody collects it for this kind of subject, or where it is a table.
+    /// The metric in one snapshot. `None` if it is not collected for this kind of subject, or if the name is that of a table.
     fn find(name: &str, snapshot: &'a Snapshot) -> Option<Self> {
         let family_in = |part: &'a Part| part.reading.as_ref()?.families.iter().find(|family| family.metric == name);
         if let Some(spec) = Metrics::shipped().spec(name) {
@@ -83,7 +83,7 @@ impl<'a> Metric<'a> {
             let labels = spec.labels.iter().map(String::as_str).collect();
             return Some(Self { subject: &snapshot.subject, part_name, part, labels, family: family_in(part) });
         }
-        // A metric of the user's own is known while it has samples, or at least its columns.
+        // A metric of the user's own queries is known while its part has samples of it, or at least its columns.
         snapshot.parts.iter().find_map(|(part_name, part)| {
             let family = family_in(part)?;
             let labels = family.labels.iter().map(|column| column.name.as_str()).collect();
@@ -95,7 +95,7 @@ impl<'a> Metric<'a> {
         labels.iter().all(|label| self.labels.contains(&label.name.as_str()) || of_subject(self.subject, &label.name).is_some())
     }
 
-    /// Whether a sample has these labels, perhaps among others. A label that a series does not have is the empty text.
+    /// Whether a sample has these labels, perhaps with others. A label that a series does not have counts as the empty text.
     fn has(&self, labels: &[Label]) -> bool {
         let Some(family) = self.family else { return false };
         let mut columns = Vec::new();
@@ -114,7 +114,7 @@ impl<'a> Metric<'a> {
         (0..family.values.len()).any(fits)
     }
 
-    /// Whether what has these labels may be there without a series of its own.
+    /// Whether the part left out series that may have these labels.
     fn may_hide(&self, labels: &[Label]) -> bool {
         let own: Vec<Label> = labels.iter().filter(|label| of_subject(self.subject, &label.name).is_none()).cloned().collect();
         self.part.reading.as_ref().is_some_and(|reading| reading.unlisted.may_have(&own))
@@ -135,7 +135,7 @@ fn of_subject<'a>(subject: &'a Subject, name: &str) -> Option<&'a str> {
     subject.labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
 }
 
-/// An alert's labels went through the check of reports, which changes what is too long or could mislead.
+/// Compares a label value of an alert with a collected value. The check of reports changed the first if it was too long or unsafe to show.
 fn is_value(kept: &str, word: &str) -> bool {
     kept == word || kept.contains('~') && kept_value(word) == kept
 }
@@ -165,31 +165,31 @@ mod tests {
     fn a_series_may_have_more_labels_than_the_alert() {
         let snapshot = snapshot([("replication", slots(&["a"], READ_AT))]);
         let slot = |name: &str| of(&[SLOT_ACTIVE], &label("slot", name), &snapshot);
-        assert_eq!((slot("a"), slot("b")), (Series::There, MISSING));
+        assert_eq!((slot("a"), slot("b")), (Series::Present, MISSING));
         let both = |slot_type: &str| [label("slot", "a"), label("slot_type", slot_type)].concat();
-        assert_eq!(of(&[SLOT_ACTIVE], &both("physical"), &snapshot), Series::There);
+        assert_eq!(of(&[SLOT_ACTIVE], &both("physical"), &snapshot), Series::Present);
         assert_eq!(of(&[SLOT_ACTIVE], &both("logical"), &snapshot), MISSING);
     }
 
     #[test]
-    fn one_metric_that_has_it_is_enough_and_one_that_cannot_does_not_count() {
+    fn one_metric_with_the_series_is_enough_and_metrics_without_its_labels_do_not_count() {
         let snapshot = snapshot([("replication", slots(&["a"], READ_AT)), ("database", Part::failed("permission denied"))]);
         let commits = "pharos_postgres_commits_total";
-        assert_eq!(of(&["pharos_postgres_slot_retained_bytes", SLOT_ACTIVE], &label("slot", "a"), &snapshot), Series::There);
+        assert_eq!(of(&["pharos_postgres_slot_retained_bytes", SLOT_ACTIVE], &label("slot", "a"), &snapshot), Series::Present);
         assert_eq!(of(&[commits, SLOT_ACTIVE], &label("slot", "b"), &snapshot), MISSING, "no slot among what could not be read");
         let why = "part `database` failed: permission denied".to_owned();
         assert_eq!(of(&[commits, SLOT_ACTIVE], &label("datname", "app"), &snapshot), Series::Unreadable(why));
     }
 
     #[test]
-    fn tables_and_what_nobody_collects_tell_nothing() {
+    fn tables_and_metrics_that_are_not_collected_leave_it_undetermined() {
         let snapshot = snapshot([("replication", slots(&["a"], READ_AT))]);
-        assert_eq!(of(&["lock_waits", "pharos_redis_keys"], &[], &snapshot), Series::Untold { read_at: None });
-        assert_eq!(of(&["lock_waits", SLOT_ACTIVE], &label("kind", "odd"), &snapshot), Series::Untold { read_at: Some(READ_AT) });
+        assert_eq!(of(&["lock_waits", "pharos_redis_keys"], &[], &snapshot), Series::Undetermined { read_at: None });
+        assert_eq!(of(&["lock_waits", SLOT_ACTIVE], &label("kind", "odd"), &snapshot), Series::Undetermined { read_at: Some(READ_AT) });
     }
 
     #[test]
-    fn what_the_servers_of_a_database_have_is_read_from_its_primary() {
+    fn metrics_of_servers_are_read_from_the_primary_of_a_database() {
         let server = |id: &str, slot: &str| {
             let mut server = snapshot([("replication", slots(&[slot], READ_AT))]);
             id.clone_into(&mut server.subject.id);
@@ -200,16 +200,16 @@ mod tests {
         let topology = Reading { families: primary.finish(), ..Reading::default() };
         let mut database = Snapshot { members: vec![server("db1:5432", "a"), server("db2:5432", "b")], ..Snapshot::empty("database") };
         let slot = |name: &str, database: &Snapshot| of(&[SLOT_ACTIVE], &label("slot", name), database);
-        assert_eq!((slot("a", &database), slot("b", &database), slot("c", &database)), (Series::There, Series::There, MISSING));
+        assert_eq!((slot("a", &database), slot("b", &database), slot("c", &database)), (Series::Present, Series::Present, MISSING));
         database.parts.insert("topology".to_owned(), Part::present(Arc::new(topology)));
-        assert_eq!((slot("a", &database), slot("b", &database)), (MISSING, Series::There));
+        assert_eq!((slot("a", &database), slot("b", &database)), (MISSING, Series::Present));
     }
 
     #[test]
     fn labels_of_the_subject_count_as_labels_of_the_series() {
         let mut snapshot = snapshot([("replication", slots(&["a"], READ_AT))]);
         snapshot.subject.labels = label("server", "db1:5432");
-        assert_eq!(of(&[SLOT_ACTIVE], &label("server", "db1:5432"), &snapshot), Series::There);
+        assert_eq!(of(&[SLOT_ACTIVE], &label("server", "db1:5432"), &snapshot), Series::Present);
         assert_eq!(of(&[SLOT_ACTIVE], &label("server", "db2:5432"), &snapshot), MISSING);
     }
 
@@ -220,17 +220,17 @@ mod tests {
         let reading = Reading { at: READ_AT, families: rows.finish(), ..Reading::default() };
         let snapshot = snapshot([("shop", Part::present(Arc::new(reading)))]);
         let queue = |name: &str| of(&["shop_queue_length"], &label("queue", name), &snapshot);
-        assert_eq!((queue("mail"), queue("print")), (Series::There, MISSING));
+        assert_eq!((queue("mail"), queue("print")), (Series::Present, MISSING));
     }
 
     #[test]
-    fn a_series_that_others_took_the_place_of_is_not_gone() {
+    fn an_unlisted_series_is_not_gone() {
         let Part { reading, .. } = slots(&["a"], READ_AT);
         let named = Unlisted::of([[("slot", "b"), ("slot_type", "physical")]]);
         let reading = Reading { unlisted: named, ..reading.as_deref().cloned().unwrap() };
         let snapshot = snapshot([("replication", Part::present(Arc::new(reading)))]);
         let slot = |name: &str| of(&[SLOT_ACTIVE], &[label("slot", name), label("slot_type", "physical")].concat(), &snapshot);
-        assert_eq!((slot("a"), slot("c")), (Series::There, MISSING));
+        assert_eq!((slot("a"), slot("c")), (Series::Present, MISSING));
         assert!(matches!(slot("b"), Series::Unreadable(why) if why.contains("does not say that it is gone")));
         let Part { reading, .. } = slots(&["a"], READ_AT);
         let reading = Reading { unlisted: Unlisted::of([[]]), ..reading.as_deref().cloned().unwrap() };
@@ -241,10 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_the_check_changed_is_found_by_what_it_was() {
+    fn a_label_value_that_the_check_changed_is_found_by_its_original() {
         let odd = "nightly\tcopy";
         let snapshot = snapshot([("replication", slots(&[odd], READ_AT))]);
-        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &kept_value(odd)), &snapshot), Series::There);
+        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &kept_value(odd)), &snapshot), Series::Present);
         assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &kept_value("nightly\u{b}copy")), &snapshot), MISSING);
     }
 }

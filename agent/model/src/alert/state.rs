@@ -4,21 +4,21 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where an alert stands. An alert that is inactive or resolved is no longer in the book; the two appear in transitions.
+/// The state of an alert. An inactive or resolved alert is no longer in the book; these two states appear only in transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertState {
     Inactive,
-    /// Raised, but not yet for as long as its rule asks.
+    /// Raised, but not yet for the time `for` of its rule.
     Pending,
     Firing,
-    /// Clear, but not yet for as long as its rule asks. Still an incident.
+    /// Clear, but not yet for the time `keep_firing` of its rule. The incident goes on.
     Recovering,
     Resolved,
 }
 
 impl AlertState {
-    /// The states an alert in the book can have.
+    /// The states of an open alert.
     pub const OPEN: [Self; 3] = [Self::Pending, Self::Firing, Self::Recovering];
 
     pub const fn as_str(self) -> &'static str {

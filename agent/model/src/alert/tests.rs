@@ -1,4 +1,4 @@
-//! Several alerts at once: whom an evaluation concerns, bounds, and what the store is told.
+//! Several alerts at once: which alerts an evaluation changes, bounds, and what is stored.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn subjects_and_plugins_do_not_touch_each_other() {
 }
 
 #[test]
-fn changes_are_what_the_store_lacks_until_it_took_them() {
+fn changes_are_returned_until_they_are_stored() {
     let (snapshot, rules) = (snapshot([]), [rule(Duration::ZERO, Duration::ZERO)]);
     let mut book = AlertBook::default();
     let judge = |book: &mut AlertBook, words, second| {
@@ -54,12 +54,12 @@ fn changes_are_what_the_store_lacks_until_it_took_them() {
     judge(&mut book, "raise t=a", 1);
     book.give_back(lost);
     let changes = book.take_changes();
-    // The one that ended is remembered, because it may flap.
+    // The ended alert is stored, because it may flap.
     let states = |changes: &Changes| changes.upserts.iter().map(|alert| alert.state).collect::<Vec<_>>();
     assert_eq!((states(&changes), changes.removed.len()), (vec![AlertState::Firing, AlertState::Resolved], 0));
     for second in 2..21 {
         judge(&mut book, "raise t=a", second);
-        assert_eq!(book.take_changes().upserts.len(), 2, "{second}: what was said before moves on");
+        assert_eq!(book.take_changes().upserts.len(), 2, "{second}: older verdicts move on");
     }
     judge(&mut book, "raise t=a", 21);
     let changes = book.take_changes();
@@ -78,7 +78,7 @@ fn a_restored_book_never_reuses_an_incident() {
 }
 
 #[test]
-fn ended_alerts_are_remembered_while_they_may_flap_and_within_bounds() {
+fn ended_alerts_are_stored_while_they_may_flap_and_within_bounds() {
     let (snapshot, rules) = (snapshot([]), [rule(Duration::ZERO, Duration::ZERO)]);
     let mut book = AlertBook::default();
     let mut remembered = |range: std::ops::Range<usize>, second| {
@@ -92,8 +92,8 @@ fn ended_alerts_are_remembered_while_they_may_flap_and_within_bounds() {
     assert_eq!(remembered(0..600, 0).len(), 0);
     assert_eq!(remembered(600..1_300, 1), (0..600).collect());
     let both = remembered(0..0, 2);
-    assert_eq!(both.len(), REMEMBERED_MAX);
-    assert!((600..1_300).all(|young| both.contains(&young)), "those that are calm for longest are forgotten first");
+    assert_eq!(both.len(), ENDED_ALERTS_MAX);
+    assert!((600..1_300).all(|young| both.contains(&young)), "the alerts that are calm for longest are removed first");
     for second in 3..22 {
         assert_eq!(remembered(0..0, second).is_empty(), second == 21 + 1, "{second}");
     }
@@ -101,18 +101,18 @@ fn ended_alerts_are_remembered_while_they_may_flap_and_within_bounds() {
 }
 
 #[test]
-fn what_is_no_longer_watched_is_no_longer_remembered() {
+fn ended_alerts_are_removed_with_their_subject_plugin_or_rule() {
     let (snapshot, rules) = (snapshot([]), [rule(Duration::ZERO, Duration::ZERO)]);
     let mut ended = AlertBook::default();
     for (words, second) in [("raise", 0), ("clear", 1)] {
         ended.apply(cycle(&snapshot, &rules, Outcome::Judged(report(words))), at(second));
     }
     ended.take_changes();
-    assert_eq!(ended.concerns().collect::<Vec<_>>(), [("threshold", &snapshot.subject.key())]);
-    let forgotten = |forget: &dyn Fn(&mut AlertBook) -> Vec<Transition>| {
+    assert_eq!(ended.plugins_and_subjects().collect::<Vec<_>>(), [("threshold", &snapshot.subject.key())]);
+    let left_after = |remove: &dyn Fn(&mut AlertBook) -> Vec<Transition>| {
         let mut book = ended.clone();
-        assert_eq!(forget(&mut book), []);
-        (book.concerns().count(), book.take_changes().removed.len())
+        assert_eq!(remove(&mut book), []);
+        (book.plugins_and_subjects().count(), book.take_changes().removed.len())
     };
     assert_eq!(forgotten(&|book| book.subject_removed(&snapshot.subject.key(), at(2))), (0, 1));
     assert_eq!(forgotten(&|book| book.plugin_removed("threshold", at(2))), (0, 1));
@@ -121,7 +121,7 @@ fn what_is_no_longer_watched_is_no_longer_remembered() {
 }
 
 #[test]
-fn what_an_older_version_stored_still_reads() {
+fn alerts_that_an_older_version_stored_can_be_read() {
     let alert = |frozen: &str| {
         format!(
             r#"{{"fingerprint":"edf6855c0dd80a65","incident":4,"step":2,"plugin":"threshold","rule":"lag","subject":{{"kind":"postgres",

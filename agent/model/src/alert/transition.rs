@@ -1,4 +1,4 @@
-//! One change of one alert: what is stored, shown, and perhaps told to somebody.
+//! One change of one alert. It is stored, shown and perhaps sent.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,30 +15,30 @@ use crate::finding::Severity;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// The condition began; its rule asks to wait.
+    /// The condition began; its rule has a waiting time.
     Raised,
-    /// It ended before it fired.
+    /// The condition ended before the alert fired.
     Cleared,
     Firing,
     SeverityChanged {
         from: Severity,
     },
-    /// The condition ended; its rule asks to wait.
+    /// The condition ended; its rule has a waiting time.
     Recovering,
-    /// It is raised again before it resolved: the same incident, so nobody is told again.
+    /// The condition returned before the alert resolved. It is the same incident, so no message is sent.
     Returned,
     Resolved,
-    /// It came and went so often that people hear no more of it until it is calm.
+    /// The condition came and went so often that no more messages are sent until it is calm.
     FlappingStarted,
-    /// It is calm: from here on it fires or resolves as ever.
+    /// The condition is calm again. From here on the alert fires and resolves as usual.
     FlappingEnded,
-    /// The series it was about is gone: nobody knows whether it was ever fine.
+    /// The series of the alert is gone, so it is unknown whether the condition ended.
     Gone,
     /// The plugin no longer declares the rule.
     RuleRemoved,
     /// The plugin is gone for good.
     PluginRemoved,
-    /// The subject is no longer watched.
+    /// The subject is no longer monitored.
     SubjectRemoved,
 }
 
@@ -61,13 +61,13 @@ pub enum ReasonKind {
     SubjectRemoved,
 }
 
-/// No reason has this name.
+/// The error for a text that is not the name of a reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no reason has this name")]
 pub struct UnknownReason;
 
 impl ReasonKind {
-    /// Every kind with its name, as it is stored, counted and written in cases of rules.
+    /// Every kind with its name. The name is used in the store, in metrics and in test cases of rules.
     const ALL: [(Self, &'static str); 13] = [
         (Self::Raised, "raised"),
         (Self::Cleared, "cleared"),
@@ -143,7 +143,7 @@ impl fmt::Display for Reason {
 pub struct Transition {
     pub fingerprint: Fingerprint,
     pub incident: u64,
-    /// Counts the transitions of one incident, from 1.
+    /// Number of the transition within its incident, from 1.
     pub step: u32,
     pub from: AlertState,
     pub to: AlertState,
@@ -155,12 +155,12 @@ pub struct Transition {
 }
 
 impl Transition {
-    /// Stable and unique: what makes a second delivery of it recognisable.
+    /// A stable and unique id, by which a receiver recognises a repeated delivery.
     pub fn id(&self) -> String {
         format!("{}-{}-{}", self.fingerprint, self.incident, self.step)
     }
 
-    /// Whether people should hear of it. A `resolved` of whatever reason follows a `firing` that was told.
+    /// Whether receivers get a message about it. Every alert that resolves has fired before, so its end is sent whatever the reason.
     pub fn notifies(&self) -> bool {
         matches!(self.reason, Reason::Firing | Reason::SeverityChanged { .. } | Reason::FlappingStarted) || self.to == AlertState::Resolved
     }
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wall_clock_that_goes_with_the_monotonic_one_was_not_set() {
+    fn a_changed_wall_clock_is_seen_by_its_difference_to_the_monotonic_clock() {
         let at = |monotonic_s, wall_ms| Now { monotonic: Duration::from_secs(monotonic_s), wall_ms };
         assert_eq!(at(20, 1_010_000).stepped_since(at(10, 1_000_000)), 0.0);
         assert_eq!(at(20, 4_610_000).stepped_since(at(10, 1_000_000)), 3_600.0);

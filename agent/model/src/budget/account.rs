@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Runs whose median is the measured cost of a run.
 const RUNS_KEPT: usize = 5;
 /// Fewest runs for a median. A single run is no measure.
-const SEEN_MIN: usize = 2;
+const MEASURED_MIN: usize = 2;
 /// Time after the agent's start whose runs are not measured. The agent compiles plugins and opens sessions, so all answers take longer.
 const WARM_UP: Duration = Duration::from_secs(30);
 /// Fewest runs over which a difference of the server's counter is divided.
@@ -24,7 +24,7 @@ const CALM_FOR: Duration = Duration::from_mins(5);
 pub(super) struct Account {
     /// Measured seconds of the latest runs, without those in [`WARM_UP`] and without the first. A new session reads the server's catalogue
     /// once, which costs many times more than later runs.
-    seen: VecDeque<f64>,
+    measured: VecDeque<f64>,
     runs: u64,
     counted: Option<Counted>,
     interval: Duration,
@@ -49,25 +49,25 @@ struct Counted {
 impl Account {
     /// Creates an account for a collector with this configured interval.
     pub(super) fn new(interval: Duration, is_essential: bool) -> Self {
-        let seen = VecDeque::with_capacity(RUNS_KEPT);
-        Self { seen, runs: 0, counted: None, interval, is_essential, slowed: false, calm_since: None }
+        let measured = VecDeque::with_capacity(RUNS_KEPT);
+        Self { measured, runs: 0, counted: None, interval, is_essential, slowed: false, calm_since: None }
     }
 
     /// Records a run that cost `seconds` by the agent's clock.
-    pub(super) fn run(&mut self, seconds: f64, interval: Duration, now: Duration) {
+    pub fn record_run(&mut self, seconds: f64, interval: Duration, now: Duration) {
         self.interval = interval;
         self.runs += 1;
         // The first run costs more than those after it.
         if self.runs > 1 && now >= WARM_UP {
-            if self.seen.len() == RUNS_KEPT {
-                self.seen.pop_front();
+            if self.measured.len() == RUNS_KEPT {
+                self.measured.pop_front();
             }
-            self.seen.push_back(seconds);
+            self.measured.push_back(seconds);
         }
     }
 
-    /// Records the server's counter for the collector's statements.
-    pub(super) fn count(&mut self, total_seconds: f64, now: Duration) {
+    /// Records the server's counter, in seconds, for the collector's statements.
+    pub fn record_counter(&mut self, total_seconds: f64, now: Duration) {
         let per_run = match self.counted {
             // The server's counter was reset and counts anew.
             Some(before) if total_seconds < before.total_seconds => before.per_run,
@@ -93,12 +93,12 @@ impl Account {
 
     /// Median of the measured seconds; 0 with too few runs to judge.
     fn median(&self) -> f64 {
-        if self.seen.len() < SEEN_MIN {
+        if self.measured.len() < MEASURED_MIN {
             return 0.0;
         }
-        let mut seen: Vec<f64> = self.seen.iter().copied().collect();
-        seen.sort_by(f64::total_cmp);
-        seen.get((seen.len() - 1) / 2).copied().unwrap_or(0.0)
+        let mut measured: Vec<f64> = self.measured.iter().copied().collect();
+        measured.sort_by(f64::total_cmp);
+        measured.get((measured.len() - 1) / 2).copied().unwrap_or(0.0)
     }
 
     /// Configured interval of the latest run.

@@ -65,7 +65,7 @@ impl Budget {
         self.now = self.now.max(now);
         let Charge { collector, is_essential, seconds, interval } = charge;
         let account = self.accounts.entry(collector).or_insert_with(|| Account::new(interval, is_essential));
-        account.run(seconds.max(0.0), interval, self.now);
+        account.record_run(seconds.max(0.0), interval, self.now);
         let heights = self.heights();
         let mut changed = Vec::new();
         for (name, account) in &mut self.accounts {
@@ -75,11 +75,11 @@ impl Budget {
         changed
     }
 
-    /// Records the server's counter, in seconds, for a collector's statements.
-    pub fn counted(&mut self, collector: &str, total_seconds: f64, now: Duration) {
+    /// Records the server's counter, in seconds, for a collector's statements. Ignored before the collector's first run.
+    pub fn record_counter(&mut self, collector: &str, total_seconds: f64, now: Duration) {
         self.now = self.now.max(now);
         if let Some(account) = self.accounts.get_mut(collector) {
-            account.count(total_seconds, self.now);
+            account.record_counter(total_seconds, self.now);
         }
     }
 
@@ -190,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn on_a_server_that_is_slow_in_all_it_does_the_essential_still_run() {
+    fn essential_collectors_still_run_on_a_server_that_is_slow_in_everything() {
         let budget = charged(0.005, &[("locks", 0.2, TEN_SECONDS), ("settings", 0.2, TEN_SECONDS), ("tables", 0.4, TEN_SECONDS)]);
         assert_eq!(budget.factor("locks"), ESSENTIAL_FACTOR_MAX);
         assert_eq!(budget.factor("tables"), FACTOR_MAX);
     }
 
     /// Charges one collector every ten seconds; returns the reports with their times.
-    fn said(budget: &mut Budget, at: &mut Duration, costs: impl IntoIterator<Item = f64>) -> Vec<(u64, bool)> {
+    fn reports(budget: &mut Budget, at: &mut Duration, costs: impl IntoIterator<Item = f64>) -> Vec<(u64, bool)> {
         let run = |seconds| {
             *at += TEN_SECONDS;
             let changed = budget.charge(charge("tables", seconds, TEN_SECONDS), *at);
@@ -209,16 +209,20 @@ mod tests {
     #[test]
     fn slowing_down_and_its_end_are_reported_once() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
-        assert_eq!(said(&mut budget, &mut at, [9.0]), [], "the first run says nothing");
-        assert_eq!(said(&mut budget, &mut at, [0.5; 10]), [(40, true)], "two runs after the first half minute");
-        assert_eq!(said(&mut budget, &mut at, [0.001; 60]), [(440, false)], "three runs to believe it, five minutes to say it");
+        assert_eq!(reports(&mut budget, &mut at, [9.0]), [], "the first run is not measured");
+        assert_eq!(reports(&mut budget, &mut at, [0.5; 10]), [(40, true)], "two runs after the first half minute");
+        assert_eq!(
+            reports(&mut budget, &mut at, [0.001; 60]),
+            [(440, false)],
+            "three runs until the median falls, five minutes until the report"
+        );
     }
 
     #[test]
     fn a_slow_start_slows_no_collector_down() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         for seconds in [9.0, 0.5, 0.5, 0.001, 0.001, 0.001] {
-            assert_eq!(said(&mut budget, &mut at, [seconds]), []);
+            assert_eq!(reports(&mut budget, &mut at, [seconds]), []);
             assert_eq!(budget.factor("tables"), 1.0, "{at:?}");
         }
     }
@@ -227,64 +231,68 @@ mod tests {
     fn a_cost_that_comes_and_goes_is_reported_once() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         let costs = (0..400).map(|run| if run / 10 % 2 == 0 { 0.5 } else { 0.001 });
-        assert_eq!(said(&mut budget, &mut at, costs), [(40, true)]);
+        assert_eq!(reports(&mut budget, &mut at, costs), [(40, true)]);
     }
 
     #[test]
     fn a_slow_moment_slows_no_collector_down() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         let costs = (0..100).map(|run| if run % 5 < 2 { 3.0 } else { 0.001 });
-        assert_eq!(said(&mut budget, &mut at, [0.001; 5]), []);
-        assert_eq!(said(&mut budget, &mut at, costs), []);
+        assert_eq!(reports(&mut budget, &mut at, [0.001; 5]), []);
+        assert_eq!(reports(&mut budget, &mut at, costs), []);
         assert_eq!(budget.factor("tables"), 1.0);
     }
 
     #[test]
     fn the_servers_counters_count_more_than_the_clock_of_a_busy_machine() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
-        said(&mut budget, &mut at, [0.001]);
-        budget.counted("tables", 70.0, at);
+        reports(&mut budget, &mut at, [0.001]);
+        budget.record_counter("tables", 70.0, at);
         for run in 1..10_u32 {
-            said(&mut budget, &mut at, [0.001, 0.001]);
-            budget.counted("tables", 70.0 + 0.004 * f64::from(run), at);
+            reports(&mut budget, &mut at, [0.001, 0.001]);
+            budget.record_counter("tables", 70.0 + 0.004 * f64::from(run), at);
         }
-        assert_eq!(said(&mut budget, &mut at, [2.0; 20]), [], "each run is 2 ms, whatever it takes from here");
-        budget.counted("tables", 70.0 + 0.036 + 20.0 * 0.5, at);
-        assert_eq!(said(&mut budget, &mut at, [0.001]), [(400, true)], "and half a second where it says so");
+        assert_eq!(
+            reports(&mut budget, &mut at, [2.0; 20]),
+            [],
+            "each run is 2 ms by the counter, however long the agent's clock measures"
+        );
+        budget.record_counter("tables", 70.0 + 0.036 + 20.0 * 0.5, at);
+        assert_eq!(reports(&mut budget, &mut at, [0.001]), [(400, true)], "half a second when the counter says so");
         assert!(budget.factor("tables") > 9.0);
     }
 
     #[test]
-    fn a_counter_that_is_reset_or_stops_is_no_cost() {
+    fn a_counter_that_is_reset_or_stops_adds_no_cost() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
-        said(&mut budget, &mut at, [0.001; 5]);
-        budget.counted("tables", 70.0, at);
-        said(&mut budget, &mut at, [0.001; 5]);
-        budget.counted("tables", 0.1, at);
-        assert_eq!(budget.factor("tables"), 1.0, "somebody reset it");
-        said(&mut budget, &mut at, [0.001; 5]);
-        budget.counted("tables", 0.11, at);
+        reports(&mut budget, &mut at, [0.001; 5]);
+        budget.record_counter("tables", 70.0, at);
+        reports(&mut budget, &mut at, [0.001; 5]);
+        budget.record_counter("tables", 0.1, at);
+        assert_eq!(budget.factor("tables"), 1.0, "the counter was reset");
+        reports(&mut budget, &mut at, [0.001; 5]);
+        budget.record_counter("tables", 0.11, at);
         assert!((budget.used() - 0.0002).abs() < 1e-9, "{}", budget.used());
         // The server does not count any more. After half an hour the agent's clock is used again.
-        said(&mut budget, &mut at, [0.5; 190]);
+        reports(&mut budget, &mut at, [0.5; 190]);
         assert!(budget.factor("tables") > 9.0);
     }
 
     #[test]
-    fn a_counter_that_stops_while_the_collector_runs_is_no_cost_of_zero() {
+    fn a_counter_that_stops_while_the_collector_runs_does_not_mean_a_cost_of_zero() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
-        said(&mut budget, &mut at, [0.5]);
+        reports(&mut budget, &mut at, [0.5]);
         let mut changed = Vec::new();
         for _ in 0..5 {
-            budget.counted("tables", 70.0, at);
-            changed.extend(said(&mut budget, &mut at, [0.5, 0.5]));
+            budget.record_counter("tables", 70.0, at);
+            changed.extend(reports(&mut budget, &mut at, [0.5, 0.5]));
         }
-        assert_eq!(changed, [(40, true)], "half a second, as seen from here");
+        assert_eq!(changed, [(40, true)], "half a second by the agent's clock");
         assert!(budget.factor("tables") > 9.0);
-        budget.counted("tables", 70.004, at);
+        budget.record_counter("tables", 70.004, at);
         assert_eq!(budget.factor("tables"), 1.0, "it counts again: 2 ms each");
-        said(&mut budget, &mut at, [0.5, 0.5]);
-        budget.counted("tables", 70.004, at);
+        reports(&mut budget, &mut at, [0.5, 0.5]);
+        budget.record_counter("tables", 70.004, at);
         assert!(budget.factor("tables") > 9.0, "and stopped once more");
     }
 
@@ -301,7 +309,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_together_keep_to_the_budget_and_the_order_of_shares(costs in prop::collection::vec(0.0..0.2f64, 1..8)) {
+        fn all_collectors_together_stay_within_the_budget_and_in_the_order_of_shares(costs in prop::collection::vec(0.0..0.2f64, 1..8)) {
             const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
             let costs: Vec<_> = NAMES.into_iter().zip(costs).map(|(name, cost)| (name, cost, TEN_SECONDS)).collect();
             let budget = charged(0.01, &costs);

@@ -22,7 +22,7 @@ and reads it column by column; `wit/` says how, and in Rust it is `pharos_plugin
 against. The page is made from `config/tables.toml`.
 ";
 
-/// Kinds of subjects in the order of the page, each with its heading. None is for the tables of every subject.
+/// Kinds of subjects in the order of the page, each with its heading. `None` stands for tables that every subject has.
 const SECTIONS: [(Option<SubjectKind>, &str); 5] = [
     (Some(SubjectKind::Postgres), "PostgreSQL servers (`postgres`)"),
     (Some(SubjectKind::Database), "Databases (`database`)"),
@@ -45,7 +45,7 @@ fn page() -> String {
     text
 }
 
-/// The tables of one kind of subject at a glance.
+/// The list of tables of one kind of subject.
 fn contents(text: &mut String, tables: &[&TableSpec]) {
     text.push_str("| table | part | rows |\n|---|---|---|\n");
     for spec in tables {
@@ -73,13 +73,13 @@ fn section(text: &mut String, spec: &TableSpec) {
     }
 }
 
-/// Two kinds of subjects may have a table of one name, so its heading alone is no address.
+/// The HTML anchor of a table. Two kinds of subjects may have tables with one name, so the name alone is not unique.
 fn anchor(spec: &TableSpec) -> String {
     spec.subject.as_ref().map_or_else(|| spec.name.clone(), |kind| format!("{kind}-{}", spec.name))
 }
 
 #[test]
-fn the_page_for_authors_is_what_the_catalogue_says() {
+fn the_page_for_authors_agrees_with_the_catalogue() {
     expect_test::expect_file!["../../../../plugins/TABLES.md"].assert_eq(&page());
     let kinds: Vec<SubjectKind> = SECTIONS.iter().filter_map(|(kind, _)| kind.clone()).collect();
     assert!(SubjectKind::observed().all(|kind| kinds.contains(&kind)), "a kind of subject has no section: {kinds:?}");

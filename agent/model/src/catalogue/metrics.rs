@@ -25,15 +25,15 @@ pub enum MetricKind {
 pub struct MetricSpec {
     /// Whether the metric is a gauge or a counter. The names of counters, and only theirs, end in `_total`.
     pub kind: MetricKind,
-    /// The snapshot's part that carries the metric. None for a metric of the agent itself, whose snapshot has one part: [`AGENT_PART`].
+    /// The snapshot's part that carries the metric. `None` for a metric of the agent itself, whose snapshot has one part: [`AGENT_PART`].
     pub part: Option<String>,
     /// Names of the metric's own labels, in the order in which series have them. The labels of the subject come before these.
     pub labels: Vec<String>,
-    /// Whether a low value is the bad one, as of a gauge that is 1 while all is well. Where two values of one series meet, the worse is
+    /// True if a low value is bad, as for a gauge that is 1 while all is well. If two values have the labels of one series, the worse is
     /// shown.
     #[serde(default)]
     pub low_is_bad: bool,
-    /// What the value says, as a sentence. `/metrics` serves the sentence as the metric's help.
+    /// Meaning of the value, as a sentence. `/metrics` serves the sentence as the metric's help.
     pub help: String,
 }
 
@@ -58,12 +58,12 @@ impl Metrics {
         &METRICS
     }
 
-    /// The entry of a metric. None where nothing can collect it.
+    /// The entry of a metric. `None` if the metric cannot be collected.
     pub fn spec(&self, metric: &str) -> Option<&MetricSpec> {
         self.0.get(metric)
     }
 
-    /// The part that carries a metric in snapshots of subjects of this kind. None where no collector fills the metric for such a subject.
+    /// The part that carries a metric in snapshots of subjects of this kind. `None` if the metric is not collected for such a subject.
     pub fn part_of(&self, metric: &str, kind: &SubjectKind) -> Option<&str> {
         match &self.spec(metric)?.part {
             None => (*kind == SubjectKind::Agent).then_some(AGENT_PART),
@@ -76,17 +76,17 @@ impl Metrics {
         self.0.keys().filter_map(|metric| self.part_of(metric, kind)).collect()
     }
 
-    /// The worse of two values of one metric. The greater one is worse, as for a lag or an age, unless the catalogue says that low is bad.
+    /// The worse of two values of one metric. The greater value is worse, as for a lag or an age, unless the catalogue says that low is bad.
     pub fn worse(&self, metric: &str, one: f64, other: f64) -> f64 {
         if self.spec(metric).is_some_and(|spec| spec.low_is_bad) { one.min(other) } else { one.max(other) }
     }
 
-    /// All metrics, in the order of their names.
+    /// All metrics, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &MetricSpec)> {
         self.0.iter().map(|(name, spec)| (name.as_str(), spec))
     }
 
-    /// Whether a metric is a counter, so that it has rates. A metric that the catalogue lacks is none.
+    /// Whether a metric is a counter, so that it has rates. False for a metric that is not in the catalogue.
     pub fn is_counter(&self, metric: &str) -> bool {
         self.spec(metric).is_some_and(|spec| spec.kind == MetricKind::Counter)
     }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_that_says_that_something_is_up_is_bad_when_it_is_low() {
+    fn a_gauge_for_a_good_state_is_bad_when_it_is_low() {
         for (name, spec) in Metrics::shipped().iter() {
             let is_fine_at_one = ["_up", "_ok", "_enabled", "_active", "_streaming"].iter().any(|end| name.ends_with(end));
             assert!(spec.part.is_none() || !is_fine_at_one || spec.low_is_bad, "{name}");

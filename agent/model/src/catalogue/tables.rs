@@ -27,7 +27,7 @@ impl ColumnKind {
     /// Names of all kinds, in the order in which errors list them.
     pub const NAMES: [&'static str; 4] = [Self::Integer.as_str(), Self::Float.as_str(), Self::Text.as_str(), Self::Boolean.as_str()];
 
-    /// The kind's name in the catalogue and in cases of rules.
+    /// The kind's name in the catalogue and in test cases of rules.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -46,9 +46,9 @@ pub struct ColumnSpec {
     pub name: String,
     /// The kind of all values that are not null.
     pub kind: ColumnKind,
-    /// Base unit of the values, such as `seconds`. None for text, truth, ids and plain counts.
+    /// Base unit of the values, such as `seconds`. `None` for texts, booleans, ids and plain counts.
     pub unit: Option<String>,
-    /// What the value says, and when it is null: sentences for authors of plugins.
+    /// Meaning of the value, and when it is null: sentences for authors of plugins.
     pub help: String,
 }
 
@@ -56,24 +56,24 @@ pub struct ColumnSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableSpec {
-    /// The kind of subject whose snapshots have the table. None for a table that every subject has.
+    /// The kind of subject whose snapshots have the table. `None` for a table that every subject has.
     pub subject: Option<SubjectKind>,
-    /// The snapshot's part that carries the table. None for a table that stands beside the parts.
+    /// The snapshot's part that carries the table. `None` for a table that belongs to no part.
     pub part: Option<String>,
     /// The name by which plugins open the table. Two kinds of subjects may each have a table of one name.
     pub name: String,
-    /// What one row is, and when the table is not there: sentences for authors of plugins.
+    /// Meaning of one row, and when the table is missing: sentences for authors of plugins.
     pub help: String,
-    /// Which rows come first. None where there is one row, or where the order means nothing.
+    /// Which rows come first. `None` if there is only one row, or if the order has no meaning.
     pub order: Option<String>,
-    /// Most rows that the table may have. None where the number follows from something that `help` names.
+    /// Most rows that the table may have. `None` if the number follows from something that `help` names.
     pub rows_max: Option<u32>,
     /// The columns, in the order in which snapshots have them.
     pub columns: Vec<ColumnSpec>,
 }
 
 impl TableSpec {
-    /// The column of this name.
+    /// The column with this name.
     pub fn column(&self, name: &str) -> Option<&ColumnSpec> {
         self.columns.iter().find(|column| column.name == name)
     }
@@ -102,7 +102,7 @@ impl Tables {
         &TABLES
     }
 
-    /// The entry of a table in snapshots of subjects of this kind. None where no collector makes such a table.
+    /// The entry of a table in snapshots of subjects of this kind. `None` if no collector fills such a table.
     pub fn spec(&self, kind: &SubjectKind, table: &str) -> Option<&TableSpec> {
         self.of_kind(kind).find(|spec| spec.name == table)
     }
@@ -147,7 +147,7 @@ mod tests {
         assert!(SubjectKind::observed().all(|kind| Tables::shipped().spec(&kind, crate::snapshot::READINGS).is_some()));
     }
 
-    /// A case of a rule lets a part fail together with its server, and knows the server's parts from the metrics.
+    /// A test case of a rule lets all parts fail together with their server, and takes the list of parts from the metrics.
     #[test]
     fn the_part_of_a_table_carries_metrics_as_well() {
         for spec in Tables::shipped().iter() {

@@ -161,7 +161,7 @@ impl Dispatcher {
     /// Returns the open alert as the latest evaluation left it, or else as its latest transition left it.
     fn current<'a>(&'a self, key: IncidentKey, book: &'a AlertBook) -> Option<&'a Alert> {
         let known = &self.incidents.get(&key)?.alert;
-        Some(book.same_as(known).filter(|alert| alert.incident == known.incident).unwrap_or(known))
+        Some(book.find_open(known).filter(|alert| alert.incident == known.incident).unwrap_or(known))
     }
 
     /// Adds reminders of alerts that still fire. Reminders due within half the repeat interval go with the first one, as one message.

@@ -165,7 +165,7 @@ impl Settings {
         if !self.cluster.may_be(cluster) {
             (self.cluster, self.history, self.is_stored, self.unstored_changes) = (cluster.clone(), SettingHistory::default(), false, 0);
         }
-        self.cluster.learn(cluster);
+        self.cluster.fill_from(cluster);
         let new = self.history.observe(read, hides, now.wall_ms);
         for change in self.history.latest(new) {
             let [before, after] = [&change.before, &change.after].map(|value| value.as_deref().unwrap_or("not there"));

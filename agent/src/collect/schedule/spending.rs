@@ -84,7 +84,7 @@ impl Spending {
 
     /// Records the totals that the server itself counted for a collector's statements.
     pub(crate) fn record_server_cost(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
-        self.budget().counted(collector, seconds, self.began_at.elapsed());
+        self.budget().record_counter(collector, seconds, self.began_at.elapsed());
         let labels = [self.server.as_str(), collector];
         self.metrics.set("pharos_collect_cost_execution_seconds_total", &labels, seconds);
         self.metrics.set("pharos_collect_cost_blocks_total", &labels, blocks);

@@ -139,7 +139,7 @@ impl Health {
         // A plugin that works for other subjects is only not called about this one, even if it was called about no other subject meanwhile.
         let is_of_this_alone = about_it && !is_kept_from_others && self.works_about.as_ref().is_some_and(|works| works != about);
         if is_of_this_alone {
-            self.plugin.forget_failures();
+            self.plugin.reset_failures();
         }
         if (in_a_row && !is_of_this_alone) || in_window {
             self.about.remove(about);
@@ -150,6 +150,6 @@ impl Health {
 
     /// A server that is gone is not probed again, and a server about which calls work needs no record.
     fn drop_forgettable(&mut self, now: Duration) {
-        self.about.retain(|_, breaker| !breaker.is_forgettable(now, FORGIVEN_AFTER));
+        self.about.retain(|_, breaker| !breaker.is_removable(now, FORGIVEN_AFTER));
     }
 }

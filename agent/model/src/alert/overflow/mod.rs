@@ -1,4 +1,5 @@
-//! A rule that finds more than there is room for: the alerts that exist are kept, and one more says how many findings have none.
+//! Summaries for rules with more findings than there is room for. Existing alerts stay, and one summary alert counts the findings without an
+//! alert.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +7,15 @@ use super::key::{AlertKey, summary_labels};
 use super::room::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, BYTES_PER_PLUGIN_MAX, NEW_AT_ONCE_MAX};
 use crate::finding::{Cut, Finding, RuleSpec, Severity, Strength};
 
-/// What is left out of one rule.
+/// The findings of one rule that have no alert because there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dropped {
     pub count: u64,
-    /// The gravest.
+    /// The gravest severity among them.
     pub severity: Severity,
 }
 
-/// By rule.
+/// Dropped findings of one group, by rule.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AllDropped(pub BTreeMap<String, Dropped>);
 
@@ -71,8 +72,8 @@ impl Dropped {
     }
 }
 
-/// The rule of a summary, which reads nothing. The summary waits as long as an alert of the rule does, and stays until what found room since
-/// then could have fired.
+/// The rule of a summary, which reads no metric. The summary waits before it fires as long as an alert of the rule does. It waits as long
+/// again before it resolves, so that the findings that got room meanwhile could have fired.
 pub(super) fn rule(rule: &RuleSpec) -> RuleSpec {
     RuleSpec { keep_firing: rule.for_, needs: Vec::new(), runbook: None, ..rule.clone() }
 }

@@ -1,4 +1,4 @@
-//! A flood, and the one alert that it becomes.
+//! Floods of findings, and the one summary alert about them.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::alert::transition::Transition;
 use crate::finding::{Report, Skipped};
 use crate::subject::Label;
 
-/// A book that is told of one rule only.
-struct Told {
+/// A book with the alerts of one rule.
+struct Flood {
     book: AlertBook,
     second: u64,
 }
 
-impl Told {
+impl Flood {
     fn new() -> Self {
         Self { book: AlertBook::default(), second: 0 }
     }
@@ -62,84 +62,86 @@ fn raised(range: Range<usize>) -> Report {
     Report { findings: findings(range, Severity::Warning), ..Report::default() }
 }
 
-fn told_of_summary(transitions: &[Transition]) -> Vec<String> {
+fn summary_transitions(transitions: &[Transition]) -> Vec<String> {
     let of_summary = transitions.iter().filter(|transition| is_summary(&transition.alert.labels));
     of_summary.map(|transition| format!("{}{}", transition.reason, if transition.notifies() { " 🔔" } else { "" })).collect()
 }
 
 #[test]
 fn a_full_rule_keeps_its_alerts_and_one_more_says_how_many_findings_have_none() {
-    let mut told = Told::new();
-    assert_eq!(told_of_summary(&told.judge(raised(0..900))), Vec::<String>::new());
-    assert_eq!(told.alerts(), (900, vec![]));
+    let mut flood = Flood::new();
+    assert_eq!(summary_transitions(&flood.judge(raised(0..900))), Vec::<String>::new());
+    assert_eq!(flood.alerts(), (900, vec![]));
 
-    assert_eq!(told_of_summary(&told.judge(raised(0..1_500))), ["firing 🔔"]);
-    assert_eq!(told.alerts(), (1_000, vec![500]));
-    told.check_summary(expect!["firing warning, 500 more findings of lag, value Some(500.0)"]);
+    assert_eq!(summary_transitions(&flood.judge(raised(0..1_500))), ["firing 🔔"]);
+    assert_eq!(flood.alerts(), (1_000, vec![500]));
+    flood.check_summary(expect!["firing warning, 500 more findings of lag, value Some(500.0)"]);
 
     // One more in a thousand and one: the summary takes no room of its own.
     let worse = Report {
         findings: [findings(0..1_000, Severity::Warning), findings(1_000..1_001, Severity::Critical)].concat(),
         ..Report::default()
     };
-    assert_eq!(told_of_summary(&told.judge(worse)), ["severity-changed 🔔"]);
-    assert_eq!(told.alerts(), (1_000, vec![1]));
-    told.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0)"]);
+    assert_eq!(summary_transitions(&flood.judge(worse)), ["severity-changed 🔔"]);
+    assert_eq!(flood.alerts(), (1_000, vec![1]));
+    flood.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0)"]);
 
-    assert_eq!(told_of_summary(&told.judge(raised(0..1_000))), ["resolved 🔔"], "at once, whatever the rule's own waits");
-    assert_eq!(told.alerts(), (1_000, vec![]));
-    told.check_summary(expect![""]);
+    assert_eq!(summary_transitions(&flood.judge(raised(0..1_000))), ["resolved 🔔"], "at once, whatever the rule's own waits");
+    assert_eq!(flood.alerts(), (1_000, vec![]));
+    flood.check_summary(expect![""]);
 }
 
 #[test]
 fn findings_that_the_check_cut_off_are_among_the_rest() {
     let rules = [rule(Duration::ZERO, Duration::ZERO)];
-    let mut told = Told::new();
+    let mut flood = Flood::new();
     let checked = raised(0..1_500).checked(&rules).report;
-    assert_eq!(told_of_summary(&told.judge(checked)), ["firing 🔔"]);
-    assert_eq!(told.alerts(), (1_000, vec![500]));
+    assert_eq!(summary_transitions(&flood.judge(checked)), ["firing 🔔"]);
+    assert_eq!(flood.alerts(), (1_000, vec![500]));
     // The rule was skipped because of it; the summary is judged all the same.
-    told.check_summary(expect!["firing warning, 500 more findings of lag, value Some(500.0)"]);
+    flood.check_summary(expect!["firing warning, 500 more findings of lag, value Some(500.0)"]);
 }
 
 #[test]
 fn a_summary_stands_still_while_nobody_can_count() {
-    let mut told = Told::new();
-    told.judge(raised(0..1_001));
-    told.apply(Outcome::Failed("trap".into()));
-    told.check_summary(expect!["firing warning, 1 more finding of lag, value Some(1.0), frozen: the plugin failed: trap"]);
+    let mut flood = Flood::new();
+    flood.judge(raised(0..1_001));
+    flood.apply(Outcome::Failed("trap".into()));
+    flood.check_summary(expect!["firing warning, 1 more finding of lag, value Some(1.0), frozen: the plugin failed: trap"]);
     for _ in 0..5 {
-        told.judge(report("skip"));
+        flood.judge(report("skip"));
     }
-    told.check_summary(expect!["firing warning, 1 more finding of lag, value Some(1.0), frozen: skipped: no data"]);
-    assert_eq!(told_of_summary(&told.judge(raised(0..1_000))), ["resolved 🔔"]);
+    flood.check_summary(expect!["firing warning, 1 more finding of lag, value Some(1.0), frozen: skipped: no data"]);
+    assert_eq!(summary_transitions(&flood.judge(raised(0..1_000))), ["resolved 🔔"]);
 }
 
 #[test]
 fn an_overflow_that_comes_and_goes_flaps() {
-    let mut told = Told::new();
-    let said: Vec<String> =
-        (0..40).flat_map(|i| told_of_summary(&told.judge(raised(0..1_001 - i % 2)))).filter(|said| said.contains('🔔')).collect();
-    assert_eq!(said, ["firing 🔔", "resolved 🔔", "firing 🔔", "resolved 🔔", "firing 🔔", "flapping-started 🔔"]);
+    let mut flood = Flood::new();
+    let transitions: Vec<String> = (0..40)
+        .flat_map(|i| summary_transitions(&flood.judge(raised(0..1_001 - i % 2))))
+        .filter(|transitions| transitions.contains('🔔'))
+        .collect();
+    assert_eq!(transitions, ["firing 🔔", "resolved 🔔", "firing 🔔", "resolved 🔔", "firing 🔔", "flapping-started 🔔"]);
 }
 
 #[test]
 fn a_finding_with_the_labels_of_a_summary_is_counted_in_one() {
-    let mut told = Told::new();
+    let mut flood = Flood::new();
     let own = |severity| Report { findings: vec![finding(Strength::Raise, severity, &summary_labels())], ..Report::default() };
-    assert_eq!(told_of_summary(&told.judge(own(Severity::Critical))), ["firing 🔔"]);
-    told.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0)"]);
+    assert_eq!(summary_transitions(&flood.judge(own(Severity::Critical))), ["firing 🔔"]);
+    flood.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0)"]);
     let skipped = Skipped { rule: "lag".into(), labels: summary_labels(), reason: crate::finding::SkipReason::NoData };
-    told.judge(Report { skipped: vec![skipped], ..Report::default() });
-    told.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0), frozen: skipped: no data"]);
+    flood.judge(Report { skipped: vec![skipped], ..Report::default() });
+    flood.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0), frozen: skipped: no data"]);
 }
 
 #[test]
 fn a_restart_keeps_the_summary() {
-    let mut told = Told::new();
-    told.judge(raised(0..1_001));
-    told.book = AlertBook::restore(told.book.export(), Now { monotonic: Duration::ZERO, wall_ms: 0 });
-    assert_eq!(told_of_summary(&told.judge(raised(0..1_001))), Vec::<String>::new());
-    assert_eq!(told.alerts(), (1_000, vec![1]));
-    assert_eq!(told.book.rule_removed("threshold", "lag", Now { monotonic: Duration::MAX, wall_ms: 0 }).len(), 1_001);
+    let mut flood = Flood::new();
+    flood.judge(raised(0..1_001));
+    flood.book = AlertBook::restore(flood.book.export(), Now { monotonic: Duration::ZERO, wall_ms: 0 });
+    assert_eq!(summary_transitions(&flood.judge(raised(0..1_001))), Vec::<String>::new());
+    assert_eq!(flood.alerts(), (1_000, vec![1]));
+    assert_eq!(flood.book.rule_removed("threshold", "lag", Now { monotonic: Duration::MAX, wall_ms: 0 }).len(), 1_001);
 }

@@ -1,4 +1,4 @@
-//! The book against a model of a few pages, over random days with a clock that steps as it likes.
+//! Compares the book with a simple model over random days, with time steps of any length.
 
 mod simple;
 
@@ -9,16 +9,16 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use self::simple::{Simple, Told};
+use self::simple::{Input, Simple};
 use super::stories::{SLOT_ACTIVE, finding, rule, slots, snapshot};
 use super::*;
 use crate::finding::{Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
 use crate::snapshot::Part;
 use crate::subject::Label;
 
-/// What one evaluation says about one label set.
+/// The verdict of one evaluation about one label set.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Seen {
+enum Verdict {
     Raise(Severity),
     Hold(Severity),
     Clear,
@@ -26,24 +26,24 @@ enum Seen {
     SkipFailed,
 }
 
-/// What became of the part that carries the series, before an evaluation.
+/// The state of the part with the series before an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Collected {
-    /// It is read now; series that come or go since the reading before.
+    /// The part is read now. True for each series that appeared or disappeared since the reading before.
     Read([bool; 2]),
-    /// What was read before is still good.
+    /// The reading before is still valid.
     NotYet,
     Failed,
 }
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// One evaluation; with the last flag the rule as a whole is skipped too.
-    Judge(Collected, [Seen; 2], bool),
+    /// One evaluation. With the last flag the whole rule is also skipped.
+    Judge(Collected, [Verdict; 2], bool),
     Fail,
     FreezePlugin,
     Restart,
-    /// What a restart is to the future of an alert, without the restart.
+    /// The effect of a restart on each alert, without a new process.
     Pause,
 }
 
@@ -51,19 +51,19 @@ enum Event {
 struct Day {
     for_s: u64,
     keep_firing_s: u64,
-    /// Seconds since the one before, and what happens.
+    /// Seconds since the event before, and the event.
     events: Vec<(u64, Event)>,
 }
 
 fn day() -> impl Strategy<Value = Day> {
     let severity = || prop::sample::select(Severity::ALL.to_vec());
-    let seen = || {
+    let verdict = || {
         prop_oneof![
-            6 => severity().prop_map(Seen::Raise),
-            1 => severity().prop_map(Seen::Hold),
-            6 => Just(Seen::Clear),
-            1 => Just(Seen::SkipNoData),
-            1 => Just(Seen::SkipFailed),
+            6 => severity().prop_map(Verdict::Raise),
+            1 => severity().prop_map(Verdict::Hold),
+            6 => Just(Verdict::Clear),
+            1 => Just(Verdict::SkipNoData),
+            1 => Just(Verdict::SkipFailed),
         ]
     };
     let flips = || prop::bool::weighted(0.1);
@@ -75,7 +75,7 @@ fn day() -> impl Strategy<Value = Day> {
         ]
     };
     let event = prop_oneof![
-        20 => (collected(), seen(), seen(), prop::bool::weighted(0.1)).prop_map(|(part, a, b, whole)| Event::Judge(part, [a, b], whole)),
+        20 => (collected(), verdict(), verdict(), prop::bool::weighted(0.1)).prop_map(|(part, a, b, whole)| Event::Judge(part, [a, b], whole)),
         1 => Just(Event::Fail),
         1 => Just(Event::FreezePlugin),
         1 => Just(Event::Restart),
@@ -90,11 +90,11 @@ fn labels(index: usize) -> Vec<Label> {
     vec![Label::new("slot", SLOTS[index])]
 }
 
-/// The server, as far as it is read.
+/// The series of the server and their latest reading.
 #[derive(Debug, Clone, Copy)]
 struct World {
     there: [bool; 2],
-    /// The latest reading of this process, if it is good, and what it showed.
+    /// The latest valid reading of this process: its second, and which series it contained.
     reading: Option<(u64, [bool; 2])>,
 }
 
@@ -128,7 +128,7 @@ impl World {
     }
 }
 
-/// One thing that changed, as both sides say it.
+/// One transition in a form that the book and the model share.
 type Change = (usize, AlertState, AlertState, &'static str, Severity);
 
 struct Real {
@@ -150,7 +150,7 @@ impl Real {
         self.world.step(event, at_s);
         let now = Now { monotonic: Duration::from_secs(at_s - self.booted_s), wall_ms: at_s * 1_000 };
         let outcome = match event {
-            Event::Judge(_, seen, whole) => Outcome::Judged(report(*seen, *whole)),
+            Event::Judge(_, verdict, whole) => Outcome::Judged(report(*verdict, *whole)),
             Event::Fail => Outcome::Failed("trap".into()),
             Event::FreezePlugin => {
                 self.book.freeze_plugin("threshold", "being replaced", now);
@@ -174,17 +174,17 @@ impl Real {
     }
 }
 
-fn report(seen: [Seen; 2], whole: bool) -> Report {
+fn report(verdict: [Verdict; 2], whole: bool) -> Report {
     let mut report = Report::default();
     let skipped = |labels: Vec<Label>, reason| Skipped { rule: "lag".into(), labels, reason };
-    for (index, seen) in seen.into_iter().enumerate() {
+    for (index, verdict) in verdict.into_iter().enumerate() {
         let labels = labels(index);
-        match seen {
-            Seen::Raise(severity) => report.findings.push(finding(Strength::Raise, severity, &labels)),
-            Seen::Hold(severity) => report.findings.push(finding(Strength::Hold, severity, &labels)),
-            Seen::SkipNoData => report.skipped.push(skipped(labels, SkipReason::NoData)),
-            Seen::SkipFailed => report.skipped.push(skipped(labels, SkipReason::PartFailed("unreadable".into()))),
-            Seen::Clear => {}
+        match verdict {
+            Verdict::Raise(severity) => report.findings.push(finding(Strength::Raise, severity, &labels)),
+            Verdict::Hold(severity) => report.findings.push(finding(Strength::Hold, severity, &labels)),
+            Verdict::SkipNoData => report.skipped.push(skipped(labels, SkipReason::NoData)),
+            Verdict::SkipFailed => report.skipped.push(skipped(labels, SkipReason::PartFailed("unreadable".into()))),
+            Verdict::Clear => {}
         }
     }
     if whole {
@@ -193,24 +193,24 @@ fn report(seen: [Seen; 2], whole: bool) -> Report {
     report
 }
 
-/// What the model is told of an event.
-fn told(event: &Event, index: usize, world: &World) -> Told {
-    let Event::Judge(_, seen, whole) = event else {
+/// The input of the simple model for one event.
+fn input_of(event: &Event, index: usize, world: &World) -> Input {
+    let Event::Judge(_, verdict, whole) = event else {
         return match event {
-            Event::Restart | Event::Pause => Told::Restart,
-            Event::FreezePlugin => Told::Nothing,
-            _ => Told::Unknown { there: false, silent: false },
+            Event::Restart | Event::Pause => Input::Restart,
+            Event::FreezePlugin => Input::Nothing,
+            _ => Input::Unknown { there: false, silent: false },
         };
     };
-    let seen = if *whole && seen[index] == Seen::Clear { Seen::SkipNoData } else { seen[index] };
-    let silent = seen == Seen::Clear;
-    match (seen, world.reading) {
-        (Seen::Raise(_) | Seen::Hold(_), _) => Told::Judged(seen),
-        (Seen::SkipFailed, _) => Told::Unknown { there: false, silent },
-        (Seen::Clear, Some((_, there))) if there[index] => Told::Judged(seen),
-        (_, Some((_, there))) if there[index] => Told::Unknown { there: true, silent },
-        (_, Some((read_s, _))) => Told::Missing { read_s, silent },
-        (_, None) => Told::Unknown { there: false, silent },
+    let verdict = if *whole && verdict[index] == Verdict::Clear { Verdict::SkipNoData } else { verdict[index] };
+    let silent = verdict == Verdict::Clear;
+    match (verdict, world.reading) {
+        (Verdict::Raise(_) | Verdict::Hold(_), _) => Input::Judged(verdict),
+        (Verdict::SkipFailed, _) => Input::Unknown { there: false, silent },
+        (Verdict::Clear, Some((_, there))) if there[index] => Input::Judged(verdict),
+        (_, Some((_, there))) if there[index] => Input::Unknown { there: true, silent },
+        (_, Some((read_s, _))) => Input::Missing { read_s, silent },
+        (_, None) => Input::Unknown { there: false, silent },
     }
 }
 
@@ -223,7 +223,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn the_book_does_what_the_simple_model_does(day in day()) {
+    fn the_book_behaves_as_the_simple_model(day in day()) {
         let mut real = Real::new(&day);
         let mut simple = [Simple::new(), Simple::new()];
         let mut at_s = 0;
@@ -233,7 +233,7 @@ proptest! {
             done.sort_by_key(|change| change.0);
             let mut expected: Vec<Change> = Vec::new();
             for (index, model) in simple.iter_mut().enumerate() {
-                let changes = model.step(at_s, told(event, index, &real.world), &day);
+                let changes = model.step(at_s, input_of(event, index, &real.world), &day);
                 expected.extend(changes.into_iter().map(|(from, to, why, severity)| (index, from, to, why, severity)));
             }
             prop_assert_eq!(done, expected, "at {} s", at_s);
@@ -252,9 +252,9 @@ proptest! {
         let mut real = Real::new(&day);
         let mut incidents: BTreeMap<u64, Vec<(u64, Transition)>> = BTreeMap::new();
         let mut at_s = 0;
-        // In the end all is clear, for long enough to be calm.
+        // At the end all is clear until no alert flaps.
         real.world.there = [true; 2];
-        let calm = (0..30).map(|_| (100, Event::Judge(Collected::Read([false; 2]), [Seen::Clear; 2], false)));
+        let calm = (0..30).map(|_| (100, Event::Judge(Collected::Read([false; 2]), [Verdict::Clear; 2], false)));
         for (after_s, event) in day.events.iter().cloned().chain(calm) {
             at_s += after_s;
             for transition in real.step(&event, at_s) {
@@ -276,18 +276,18 @@ proptest! {
     }
 
     #[test]
-    fn while_it_flaps_people_hear_of_graver_severities_and_of_the_end_only(day in day()) {
+    fn while_an_alert_flaps_only_graver_severities_and_its_end_are_sent(day in day()) {
         let mut real = Real::new(&day);
         let mut at_s = 0;
         for (after_s, event) in &day.events {
             at_s += after_s;
             for transition in real.step(event, at_s).iter().filter(|transition| transition.notifies()) {
-                let may_be_told = match transition.reason {
+                let may_be_sent = match transition.reason {
                     Reason::FlappingStarted | Reason::Gone => true,
                     Reason::SeverityChanged { from } => from < transition.severity || !transition.alert.is_flapping(),
                     _ => !transition.alert.is_flapping(),
                 };
-                prop_assert!(may_be_told, "{}", transition);
+                prop_assert!(may_be_sent, "{}", transition);
             }
         }
     }
@@ -316,13 +316,13 @@ proptest! {
     fn a_store_that_follows_the_changes_restores_the_book(day in day(), lost in vec(prop::bool::weighted(0.2), 80)) {
         let mut real = Real::new(&day);
         let mut store: BTreeMap<Fingerprint, String> = BTreeMap::new();
-        let mut take_in = |changes: &Changes| {
+        let mut store_changes = |changes: &Changes| {
             store.retain(|fingerprint, _| !changes.removed.contains(fingerprint));
             store.extend(changes.upserts.iter().map(|alert| (alert.fingerprint, serde_json::to_string(alert).unwrap())));
         };
         let mut at_s = 0;
         for ((after_s, event), lost) in day.events.iter().zip(lost) {
-            // It begins with a full store, which this one is not.
+            // A restart reads the store, which is not complete in this test.
             if matches!(event, Event::Restart) {
                 continue;
             }
@@ -332,10 +332,10 @@ proptest! {
             if lost {
                 real.book.give_back(changes);
             } else {
-                take_in(&changes);
+                store_changes(&changes);
             }
         }
-        take_in(&real.book.take_changes());
+        store_changes(&real.book.take_changes());
         let now = Now { monotonic: Duration::ZERO, wall_ms: at_s * 1_000 };
         let alerts = store.values().map(|text| serde_json::from_str(text).unwrap()).collect();
         let restored = AlertBook::restore(SavedBook { alerts, next_incident: real.book.export().next_incident }, now);

@@ -1,28 +1,28 @@
-//! The model: one label set, and all that was ever said of it.
+//! A simple model of one label set with all its inputs.
 //!
-//! It keeps no clock: it remembers what was said since a state began, and adds up the stretches that count. Flapping it computes as Nagios
-//! writes it, from the whole list of verdicts.
+//! The model has no clock. It stores all inputs since a state began, and adds up the times that count. It computes flapping as Nagios does,
+//! from the whole list of verdicts.
 
-use super::{Day, Seen};
+use super::{Day, Verdict};
 use crate::alert::state::AlertState;
 use crate::alert::state::AlertState::{Firing, Inactive, Pending, Recovering, Resolved};
 use crate::finding::Severity;
 
-/// What one event says about one label set.
+/// One event, as it concerns one label set.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Told {
-    Judged(Seen),
-    /// An evaluation that could not look, whether its series was there at least, and whether the rule was silent about it.
+pub enum Input {
+    Judged(Verdict),
+    /// An evaluation that could not judge. `there`: the series was there. `silent`: the rule reported neither a finding nor a skip.
     Unknown {
         there: bool,
         silent: bool,
     },
-    /// An evaluation that found all but the series, in a reading of this second.
+    /// An evaluation of a reading without the series. `read_s` is the second of the reading.
     Missing {
         read_s: u64,
         silent: bool,
     },
-    /// Nobody was asked.
+    /// No evaluation took place.
     Nothing,
     Restart,
 }
@@ -31,16 +31,16 @@ pub(super) struct Simple {
     pub state: AlertState,
     severity: Severity,
     pub flapping: bool,
-    /// Since when, and how many evaluations.
+    /// The second since which the alert is frozen, and the number of evaluations since then.
     pub frozen: Option<(u64, u32)>,
-    /// Readings in a row that lacked the series.
+    /// Number of readings in a row without the series.
     pub missing: u32,
     latest_missing_s: Option<u64>,
-    /// Neither seen nor missed since a restart.
-    unseen: bool,
-    /// Since the state began.
-    said: Vec<(u64, Told)>,
-    /// From the first one on.
+    /// True from a restart until the first reading.
+    awaits_first_reading: bool,
+    /// All inputs since the state began, with their seconds.
+    inputs: Vec<(u64, Input)>,
+    /// All verdicts, the oldest first.
     verdicts: Vec<Option<Severity>>,
 }
 
@@ -55,101 +55,101 @@ impl Simple {
             frozen: None,
             missing: 0,
             latest_missing_s: None,
-            unseen: false,
-            said: Vec::new(),
+            awaits_first_reading: false,
+            inputs: Vec::new(),
             verdicts: Vec::new(),
         }
     }
 
-    pub(super) fn step(&mut self, at_s: u64, told: Told, day: &Day) -> Vec<Change> {
-        self.said.push((at_s, told));
+    pub fn step(&mut self, at_s: u64, input: Input, day: &Day) -> Vec<Change> {
+        self.inputs.push((at_s, input));
         let mut changes = Vec::new();
-        match told {
-            Told::Judged(seen) => {
+        match input {
+            Input::Judged(verdict) => {
                 self.frozen = None;
-                self.seen();
-                self.judge(seen, day, &mut changes);
+                self.reset_missing();
+                self.judge(verdict, day, &mut changes);
             }
-            Told::Unknown { silent: true, .. } | Told::Missing { silent: true, .. } if self.state == Inactive => self.verdicts.push(None),
+            Input::Unknown { silent: true, .. } | Input::Missing { silent: true, .. } if self.state == Inactive => self.verdicts.push(None),
             _ if self.state == Inactive => {}
-            _ => self.stand_still(at_s, told, &mut changes),
+            _ => self.freeze(at_s, input, &mut changes),
         }
         if let Some(to) = changes.last().map(|(_, to, ..)| *to) {
             if changes.iter().any(|(from, to, ..)| from != to) {
-                self.said = vec![(at_s, told)];
+                self.inputs = vec![(at_s, input)];
             }
             self.state = if to == Resolved { Inactive } else { to };
         }
         if self.state == Inactive {
             (self.frozen, self.flapping) = (None, false);
-            self.seen();
+            self.reset_missing();
         }
         changes
     }
 
-    fn seen(&mut self) {
-        (self.missing, self.latest_missing_s, self.unseen) = (0, None, false);
+    fn reset_missing(&mut self) {
+        (self.missing, self.latest_missing_s, self.awaits_first_reading) = (0, None, false);
     }
 
-    fn stand_still(&mut self, at_s: u64, told: Told, changes: &mut Vec<Change>) {
+    fn freeze(&mut self, at_s: u64, input: Input, changes: &mut Vec<Change>) {
         let (since_s, evaluations) = self.frozen.unwrap_or((at_s, 0));
-        let evaluations = match told {
-            Told::Restart => 0,
-            Told::Nothing => evaluations,
+        let evaluations = match input {
+            Input::Restart => 0,
+            Input::Nothing => evaluations,
             _ => evaluations + 1,
         };
         self.frozen = Some((since_s, evaluations));
-        match told {
-            Told::Restart => (self.latest_missing_s, self.unseen) = (None, true),
-            Told::Unknown { there: true, .. } => self.seen(),
-            Told::Missing { read_s, .. } => {
-                let counts = !self.unseen && self.latest_missing_s.is_none_or(|latest| latest < read_s);
+        match input {
+            Input::Restart => (self.latest_missing_s, self.awaits_first_reading) = (None, true),
+            Input::Unknown { there: true, .. } => self.reset_missing(),
+            Input::Missing { read_s, .. } => {
+                let counts = !self.awaits_first_reading && self.latest_missing_s.is_none_or(|latest| latest < read_s);
                 self.missing += u32::from(counts);
-                (self.latest_missing_s, self.unseen) = (Some(read_s), false);
+                (self.latest_missing_s, self.awaits_first_reading) = (Some(read_s), false);
                 if self.missing == 3 {
                     let to = if self.state == Pending { Inactive } else { Resolved };
                     changes.push((self.state, to, "gone", self.severity));
                     self.verdicts.clear();
                 }
             }
-            Told::Unknown { .. } | Told::Nothing | Told::Judged(_) => {}
+            Input::Unknown { .. } | Input::Nothing | Input::Judged(_) => {}
         }
     }
 
-    fn judge(&mut self, seen: Seen, day: &Day, changes: &mut Vec<Change>) {
-        let raises = matches!(seen, Seen::Raise(_));
+    fn judge(&mut self, verdict: Verdict, day: &Day, changes: &mut Vec<Change>) {
+        let raises = matches!(verdict, Verdict::Raise(_));
         let fires = match self.state {
             Inactive => raises && day.for_s == 0,
-            Pending => raises && self.gathered(|seen| matches!(seen, Seen::Raise(_))) >= day.for_s,
+            Pending => raises && self.gathered(|verdict| matches!(verdict, Verdict::Raise(_))) >= day.for_s,
             _ => false,
         };
-        let was_told = matches!(self.state, Firing | Recovering);
+        let was_sent = matches!(self.state, Firing | Recovering);
         let latest = self.verdicts.last().copied().flatten();
-        self.verdicts.push(match seen {
-            Seen::Raise(severity) if was_told || fires => Some(severity),
-            Seen::Hold(severity) if was_told => latest.map(|latest| latest.min(severity)),
+        self.verdicts.push(match verdict {
+            Verdict::Raise(severity) if was_sent || fires => Some(severity),
+            Verdict::Hold(severity) if was_sent => latest.map(|latest| latest.min(severity)),
             _ => None,
         });
-        if was_told {
-            self.flap(changes, seen, day);
+        if was_sent {
+            self.flap(changes, verdict, day);
             return;
         }
         let before = self.severity;
-        match seen {
-            Seen::Raise(severity) => self.severity = severity,
-            Seen::Hold(severity) if self.state == Pending => self.severity = severity.min(before),
+        match verdict {
+            Verdict::Raise(severity) => self.severity = severity,
+            Verdict::Hold(severity) if self.state == Pending => self.severity = severity.min(before),
             _ => {}
         }
         match self.state {
             _ if fires => changes.push((self.state, Firing, "firing", self.severity)),
             Inactive if raises => changes.push((Inactive, Pending, "raised", self.severity)),
-            Pending if seen == Seen::Clear => changes.push((Pending, Inactive, "cleared", before)),
+            Pending if verdict == Verdict::Clear => changes.push((Pending, Inactive, "cleared", before)),
             _ => {}
         }
     }
 
-    /// It fires or recovers.
-    fn flap(&mut self, changes: &mut Vec<Change>, seen: Seen, day: &Day) {
+    /// Judges an alert that is firing or recovering.
+    fn flap(&mut self, changes: &mut Vec<Change>, verdict: Verdict, day: &Day) {
         let percent = self.percent();
         let was_flapping = self.flapping;
         if self.flapping && percent <= 20.0 {
@@ -159,13 +159,13 @@ impl Simple {
             self.flapping = true;
         }
         let before = self.severity;
-        let said = match seen {
-            Seen::Raise(severity) => severity,
-            Seen::Hold(severity) => severity.min(before),
+        let latest = match verdict {
+            Verdict::Raise(severity) => severity,
+            Verdict::Hold(severity) => severity.min(before),
             _ => before,
         };
-        self.severity = if self.flapping { said.max(before) } else { said };
-        let cleared_s = if self.state == Recovering { self.gathered(|seen| seen == Seen::Clear) } else { 0 };
+        self.severity = if self.flapping { latest.max(before) } else { latest };
+        let cleared_s = if self.state == Recovering { self.gathered(|verdict| verdict == Verdict::Clear) } else { 0 };
         let before_it = self.state;
         let mut enter = |to, why, severity| {
             let state = changes.last().map_or(before_it, |(_, to, ..)| *to);
@@ -173,7 +173,7 @@ impl Simple {
             to
         };
         let mut state = self.state;
-        if seen == Seen::Clear {
+        if verdict == Verdict::Clear {
             if !self.flapping && cleared_s >= day.keep_firing_s && (self.state == Recovering || day.keep_firing_s == 0) {
                 state = enter(Resolved, "resolved", before);
             } else if self.state == Firing {
@@ -193,14 +193,14 @@ impl Simple {
     }
 
     /// Seconds that began with a verdict for which `agrees` holds and ended with an evaluation that happened.
-    fn gathered(&self, agrees: fn(Seen) -> bool) -> u64 {
-        let counts = |pair: &&[(u64, Told)]| {
-            matches!(pair[0].1, Told::Judged(seen) if agrees(seen)) && !matches!(pair[1].1, Told::Nothing | Told::Restart)
+    fn gathered(&self, agrees: fn(Verdict) -> bool) -> u64 {
+        let counts = |pair: &&[(u64, Input)]| {
+            matches!(pair[0].1, Input::Judged(verdict) if agrees(verdict)) && !matches!(pair[1].1, Input::Nothing | Input::Restart)
         };
-        self.said.windows(2).filter(counts).map(|pair| pair[1].0 - pair[0].0).sum()
+        self.inputs.windows(2).filter(counts).map(|pair| pair[1].0 - pair[0].0).sum()
     }
 
-    /// Of the last 21 verdicts, clear before the first.
+    /// The percentage of changes among the last 21 verdicts. Verdicts before the first are clear.
     fn percent(&self) -> f64 {
         let before = std::iter::repeat_n(None, 21_usize.saturating_sub(self.verdicts.len()));
         let states: Vec<_> = before.chain(self.verdicts[self.verdicts.len().saturating_sub(21)..].iter().copied()).collect();

@@ -1,4 +1,4 @@
-//! The room of one plugin in the book: open alerts, the bytes of their texts, and new alerts in time.
+//! Limits of one plugin in the book: number of open alerts, bytes of their texts, and new alerts per time.
 //!
 //! A plugin that changes a label at each evaluation would otherwise open thousands of alerts a minute: each is stored, recorded and
 //! sent, and alerts of other plugins wait behind them.
@@ -11,34 +11,34 @@ use super::record::Alert;
 use crate::finding::{Finding, Severity};
 use crate::subject::Label;
 
-/// Open alerts of one rule about one subject, the summary aside. Open alerts stay; a new alert waits until another one ends.
+/// Most open alerts of one rule about one subject, without the summary. Open alerts stay; a new alert waits until another one ends.
 pub const ALERTS_PER_RULE_MAX: usize = 1_000;
-/// Open alerts of one plugin about one subject, summaries aside.
+/// Most open alerts of one plugin about one subject, without summaries.
 pub const ALERTS_PER_SUBJECT_MAX: usize = 10_000;
-/// Open alerts of one plugin about all subjects, summaries aside: a thousand servers with thirty alerts each.
+/// Most open alerts of one plugin about all subjects, without summaries: a thousand servers with thirty alerts each.
 pub const ALERTS_PER_PLUGIN_MAX: usize = 30_000;
-/// Bytes of labels and texts of one plugin's alerts. An alert of the shipped plugins takes one or two KiB. Beyond it an alert keeps labels,
-/// title and [`TEXTS_LEFT_OUT`].
+/// Most bytes of labels and texts of one plugin's alerts. An alert of the shipped plugins takes one or two KiB. Beyond the limit an alert
+/// keeps labels and title, and its other texts are replaced by [`TEXTS_LEFT_OUT`].
 pub const BYTES_PER_PLUGIN_MAX: usize = 64 << 20;
-/// New alerts of one plugin at once, after a calm time.
+/// Most new alerts that one plugin opens at once, after a time without new alerts.
 pub const NEW_AT_ONCE_MAX: u32 = 20_000;
-/// New alerts of one plugin that a minute adds to the room, up to [`NEW_AT_ONCE_MAX`].
+/// New alerts that each minute allows one plugin in addition, up to [`NEW_AT_ONCE_MAX`].
 const NEW_PER_MINUTE: f64 = 60.0;
-/// New alerts that a minute adds for each subject with alerts: a fleet has more trouble than one server.
+/// New alerts that each minute allows in addition for each subject with alerts, because many servers have more trouble than one.
 const NEW_PER_MINUTE_AND_SUBJECT: f64 = 10.0;
-/// The part of a plugin's room that only critical alerts take, so that calm news never keeps an outage out.
+/// The share of a plugin's room that only critical alerts may take, so that mild alerts never keep out the alert about an outage.
 const FOR_CRITICAL: f64 = 0.1;
 /// Replaces the texts of an alert for which there are no bytes left.
 const TEXTS_LEFT_OUT: &str =
     "Texts are left out: the alerts of this plugin have no room for more. The first message about the alert had them.";
-/// Names, numbers and pointers of an alert, apart from its labels and texts.
+/// Estimated bytes of an alert without its labels and texts.
 const ALERT_BYTES: usize = 500;
 
-/// New alerts that one plugin may still open. The room is full at the start of the process.
+/// Number of new alerts that one plugin may still open. It starts at [`NEW_AT_ONCE_MAX`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowance {
     new: f64,
-    /// Monotonic: when `new` was last filled up.
+    /// Monotonic time of the last change of `new`.
     at: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Allowance {
         Self { new: f64::from(NEW_AT_ONCE_MAX), at: now }
     }
 
-    /// Adds what the time since the last call brings, for a plugin that has alerts about so many subjects.
+    /// Adds the new alerts that the time since the last call allows. `subjects` is the number of subjects with alerts of the plugin.
     fn fill(&mut self, subjects: usize, now: Duration) {
         let minutes = now.saturating_sub(self.at).as_secs_f64() / 60.0;
         let per_minute = NEW_PER_MINUTE + NEW_PER_MINUTE_AND_SUBJECT * subjects as f64;
@@ -56,17 +56,17 @@ impl Allowance {
     }
 }
 
-/// What open alerts take of the room.
+/// The room that alerts take.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Size {
-    /// Alerts, summaries aside.
+    /// Number of open alerts, without summaries.
     open: usize,
-    /// Labels and texts.
+    /// Bytes of labels and texts.
     bytes: usize,
 }
 
 impl Size {
-    /// The labels are there twice: in the alert and in the key that finds it.
+    /// The room of one alert. Its labels count twice: they are in the alert and in its key.
     pub(super) fn of(key: &AlertKey, alert: &Alert) -> Self {
         let Alert { labels, evidence, title, detail, cause, fix, .. } = alert;
         let bytes = bytes(key.labels.iter().chain(labels).chain(evidence), [Some(title), Some(detail), cause.as_ref(), fix.as_ref()]);
@@ -84,26 +84,26 @@ impl Sum for Size {
     }
 }
 
-/// What is left to the alerts about one subject.
+/// The limits of one plugin while one evaluation about one subject is applied.
 #[derive(Debug)]
 pub(super) struct Room<'a> {
     allowance: &'a mut Allowance,
-    /// The plugin's alerts about other subjects.
+    /// The room that the plugin's alerts about other subjects take.
     elsewhere: Size,
 }
 
 /// Counts new alerts against all bounds, in the order of their admission.
 pub(super) struct Admission<'a, 'b> {
     room: &'a mut Room<'b>,
-    /// The alerts about this subject.
+    /// The room that the alerts about this subject take.
     here: Size,
-    /// Whether one of them is critical.
+    /// Whether an alert about this subject is critical.
     has_critical: bool,
 }
 
-/// What one rule has so far.
+/// Number of alerts of one rule so far.
 #[derive(Debug, Default)]
-pub(super) struct OfRule {
+pub(super) struct RuleCount {
     pub open: usize,
     new: u32,
 }
@@ -113,15 +113,15 @@ impl<'a, 'b> Admission<'a, 'b> {
         Self { room, here, has_critical }
     }
 
-    /// Whether a new alert of this rule has room; if so, it is counted. The first critical alert about a subject always has.
-    pub(super) fn admits(&mut self, of_rule: &mut OfRule, finding: &Finding) -> bool {
+    /// Whether a new alert of this rule has room; if so, it is counted. The first critical alert about a subject always has room.
+    pub fn admits(&mut self, rule_count: &mut RuleCount, finding: &Finding) -> bool {
         let is_critical = finding.severity == Severity::Critical;
         let here = self.here.plus(Size { open: 1, bytes: bytes_of_finding(finding) });
-        let fits = of_rule.open < ALERTS_PER_RULE_MAX
+        let fits = rule_count.open < ALERTS_PER_RULE_MAX
             && here.open <= ALERTS_PER_SUBJECT_MAX
-            && ((is_critical && !self.has_critical) || self.room.fits(here, of_rule, is_critical));
+            && ((is_critical && !self.has_critical) || self.room.fits(here, rule_count, is_critical));
         if fits {
-            (of_rule.open, of_rule.new, self.here) = (of_rule.open + 1, of_rule.new + 1, here);
+            (rule_count.open, rule_count.new, self.here) = (rule_count.open + 1, rule_count.new + 1, here);
             self.has_critical |= is_critical;
             self.room.allowance.new = (self.room.allowance.new - 1.0).max(0.0);
         }
@@ -130,38 +130,39 @@ impl<'a, 'b> Admission<'a, 'b> {
 }
 
 impl Room<'_> {
-    /// Whether the plugin has room for an alert more, `here` with it. A rule takes no more new alerts than it leaves to others.
-    fn fits(&self, here: Size, of_rule: &OfRule, is_critical: bool) -> bool {
+    /// Whether the plugin has room for one more alert, which `here` already contains. One rule opens no more new alerts than it leaves to
+    /// the other rules.
+    fn fits(&self, here: Size, rule_count: &RuleCount, is_critical: bool) -> bool {
         let usable = usable(is_critical);
         let of_plugin = here.plus(self.elsewhere);
         let left = self.allowance.new - f64::from(NEW_AT_ONCE_MAX) * (1.0 - usable);
         of_plugin.open as f64 <= ALERTS_PER_PLUGIN_MAX as f64 * usable
             && of_plugin.bytes as f64 <= BYTES_PER_PLUGIN_MAX as f64 * usable
             && left >= 1.0
-            && f64::from(of_rule.new) < left
+            && f64::from(rule_count.new) < left
     }
 }
 
 impl<'a> Room<'a> {
-    /// Fills the allowance up first.
+    /// Fills up the allowance. `elsewhere` has one entry for each other subject with alerts of the plugin; `now` is monotonic.
     pub(super) fn new(allowance: &'a mut Allowance, elsewhere: &[Size], now: Duration) -> Self {
         allowance.fill(elsewhere.len() + 1, now);
         Self { allowance, elsewhere: elsewhere.iter().copied().sum() }
     }
 
-    /// Bytes that alerts about this subject take beyond what the plugin has for alerts that are critical, or not.
+    /// Bytes of the plugin's alerts beyond the limit for critical or for other alerts.
     pub(super) fn excess_bytes(&self, here: Size, is_critical: bool) -> usize {
         let max = BYTES_PER_PLUGIN_MAX as f64 * usable(is_critical);
         here.plus(self.elsewhere).bytes.saturating_sub(max as usize)
     }
 }
 
-/// The part of the room that these alerts may take.
+/// The share of the room that critical or other alerts may take.
 fn usable(is_critical: bool) -> f64 {
     if is_critical { 1.0 } else { 1.0 - FOR_CRITICAL }
 }
 
-/// Takes the texts from an alert, and returns how many bytes that saves. Labels and title stay: they say which alert it is.
+/// Removes the texts of an alert, and returns how many bytes that saves. Labels and title stay, because they identify the alert.
 pub(super) fn leave_out_texts(alert: &mut Alert) -> usize {
     let size = |alert: &Alert| bytes(alert.evidence.iter(), [None, Some(&alert.detail), alert.cause.as_ref(), alert.fix.as_ref()]);
     let before = size(alert);

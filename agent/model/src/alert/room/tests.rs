@@ -1,4 +1,4 @@
-//! A plugin that takes all the room it can get, and what is left for others.
+//! A plugin that opens as many alerts as it can, and the room that stays for others.
 
 use std::ops::Range;
 
@@ -51,7 +51,7 @@ fn findings(rule: usize, range: Range<usize>) -> Vec<Finding> {
     range.map(one).map(|finding| Finding { rule: format!("r{rule}"), title: "found".into(), ..finding }).collect()
 }
 
-/// Every evaluation finds a thousand label sets that the evaluation before did not.
+/// Each evaluation finds a thousand label sets that the evaluation before did not find.
 fn churn(crowd: &mut Crowd, evaluations: Range<usize>, pause: Duration) -> Vec<usize> {
     let new = |i| findings(0, 1_000 * i..1_000 * (i + 1));
     evaluations.map(|i| crowd.opens("a", pause * i as u32, new(i))).collect()
@@ -102,13 +102,13 @@ fn rules_that_take_what_they_can_leave_room_for_another_rule_and_another_server(
 }
 
 #[test]
-fn what_found_no_room_waits_like_the_rule_and_its_end_waits_for_what_finds_room_later() {
+fn a_summary_waits_like_its_rule_both_before_it_fires_and_before_it_resolves() {
     let wait = MINUTE * 10;
     let mut crowd = Crowd::new(1);
     crowd.rules[0].for_ = wait;
     let mut told = Vec::new();
     for minute in 0..40_u32 {
-        // One more than there is room for, until room is there for all.
+        // One finding too many in the first twenty minutes, later room for all.
         let count = if minute < 20 { 1_001 } else { 1_000 };
         let transitions = crowd.judge("a", MINUTE * minute, Report { findings: findings(0, 0..count), ..Report::default() });
         told.extend(
@@ -130,7 +130,7 @@ fn alerts_about_many_servers_take_the_room_of_one_plugin() {
     assert_eq!(crowd.opens("s9", day * 10, all()), 10_000);
 }
 
-/// A plugin that always finds more and never ends anything. Each text is as long as it may be.
+/// A report that adds findings and ends no alert. Each text has its greatest length.
 fn hoard(range: Range<usize>) -> Report {
     let large = |finding| Finding {
         detail: "d".repeat(4_000),
@@ -157,15 +157,15 @@ fn texts_of_one_plugin_take_no_more_memory_than_it_has() {
     assert!(crowd.bytes() <= BYTES_PER_PLUGIN_MAX, "{}", crowd.bytes());
 }
 
-/// What they are about stays, and the gravest keep their texts.
+/// Labels and titles stay, and the gravest alerts keep their texts.
 #[test]
-fn alerts_that_grow_lose_texts_before_they_take_more_than_there_is() {
+fn alerts_that_grow_lose_texts_before_they_exceed_the_limit_of_bytes() {
     let mut crowd = Crowd::new(1);
     for i in 0..15 {
         crowd.judge(&format!("s{i}"), MINUTE * 60 * i, small(0..900));
     }
     for i in 15..30 {
-        // A part of them at a time, while the others stand still.
+        // A third of the alerts at a time, while the others are frozen.
         for part in 0..3 {
             crowd.judge(&format!("s{}", i - 15), MINUTE * (60 * i + part), hoard(300 * part as usize..300 * (part as usize + 1)));
         }
@@ -184,9 +184,9 @@ fn alerts_that_grow_lose_texts_before_they_take_more_than_there_is() {
     assert!(crowd.bytes() <= BYTES_PER_PLUGIN_MAX + lines, "{}", crowd.bytes());
 }
 
-/// Ended alerts are remembered because they may flap.
+/// Ended alerts are stored because they may flap.
 #[test]
-fn ended_alerts_take_of_the_same_room() {
+fn ended_alerts_count_against_the_same_limit_of_bytes() {
     let long = |finding: Finding| Finding {
         labels: (0..16).map(|i| Label::new(format!("{i:02}{}", finding.labels[0].value), "v".repeat(500))).collect(),
         ..finding

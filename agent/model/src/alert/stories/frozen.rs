@@ -1,4 +1,4 @@
-//! What cannot be judged, for a while or never again.
+//! Alerts that cannot be judged, for a while or for ever.
 
 use expect_test::expect;
 
@@ -35,7 +35,7 @@ fn a_skipped_label_set_freezes_only_its_alert() {
 }
 
 #[test]
-fn a_skip_that_says_why_is_of_everything_that_has_its_labels() {
+fn a_skip_with_a_reason_covers_every_alert_that_has_its_labels() {
     check(
         "0s",
         "0s",
@@ -92,7 +92,7 @@ fn frozen_time_counts_neither_towards_firing_nor_towards_resolving() {
 }
 
 #[test]
-fn a_restart_neither_promotes_nor_forgets() {
+fn a_restart_neither_fires_nor_removes_alerts() {
     check(
         "5m",
         "0s",
@@ -142,7 +142,7 @@ fn one_snapshot_judged_twice_adds_no_time() {
 }
 
 #[test]
-fn what_is_no_longer_watched_resolves_with_its_reason() {
+fn removed_rules_plugins_and_subjects_resolve_with_their_reason() {
     check(
         "0s",
         "9m",

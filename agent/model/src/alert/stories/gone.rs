@@ -1,4 +1,4 @@
-//! Series that are no longer there, which is not the same as fine.
+//! Series that are no longer there. A missing series does not mean that all is well.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn a_dropped_slot_is_not_a_slot_that_is_fine() {
 }
 
 #[test]
-fn a_series_that_stays_away_takes_its_alert_along() {
+fn a_series_that_stays_away_ends_its_alert() {
     check_slots(
         "0s {a} raise slot=a
          10s {} clear
@@ -73,7 +73,7 @@ fn a_series_that_stays_away_takes_its_alert_along() {
 }
 
 #[test]
-fn a_series_that_returns_begins_anew_to_be_missed() {
+fn missing_readings_are_counted_anew_after_a_series_returned() {
     check_slots(
         "0s {a} raise slot=a
          10s {} clear
@@ -121,7 +121,7 @@ fn a_part_that_fails_freezes_for_ever() {
 }
 
 #[test]
-fn evaluations_that_cannot_look_neither_count_nor_interrupt() {
+fn evaluations_without_a_reading_neither_count_nor_interrupt() {
     check_slots(
         "0s {a} raise slot=a
          10s {} clear
@@ -174,7 +174,7 @@ fn an_alert_without_labels_is_gone_with_the_last_sample() {
 }
 
 #[test]
-fn labels_of_the_plugin_s_own_cannot_be_looked_up() {
+fn labels_of_the_plugin_s_own_have_no_series() {
     check_slots(
         "0s {a} raise kind=odd\n 10s {} clear",
         expect![[r#"
@@ -182,7 +182,7 @@ fn labels_of_the_plugin_s_own_cannot_be_looked_up() {
         10s #1 kind=odd firing → resolved: resolved, warning 🔔
     "#]],
     );
-    // Only the plugin knows, and it sees no data.
+    // Only the plugin knows its labels, and it reports no data.
     check_slots(
         "0s {a} raise kind=odd\n 10s {} skip\n 20s {} skip\n 30s {} skip",
         expect![[r#"

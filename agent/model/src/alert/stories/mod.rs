@@ -1,4 +1,4 @@
-//! Stories told in lines: at each time what a plugin says, and what becomes of it.
+//! Stories as lines of text: the report of a plugin at each time, and the transitions that follow.
 //!
 //! `5m raise critical t=a, hold t=b, skip t=c` is one evaluation; `clear` is an empty report, `skip` alone the whole rule,
 //! `unread t=c` a skip that says why.
@@ -55,7 +55,7 @@ pub(super) fn finding(strength: Strength, severity: Severity, labels: &[Label]) 
     }
 }
 
-/// Of the server that all stories are about, with these parts.
+/// A snapshot of the server that all stories are about, with these parts.
 pub(super) fn snapshot(parts: impl IntoIterator<Item = (&'static str, Part)>) -> Snapshot {
     let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
     Snapshot { subject: Subject::new("postgres", "db1:5432"), parts, ..Snapshot::empty("postgres") }
@@ -125,7 +125,7 @@ struct Story {
 }
 
 impl Story {
-    fn tell(&mut self, time: &str, words: &str) {
+    fn step(&mut self, time: &str, words: &str) {
         let elapsed = duration(time);
         let (parts, words) = match words.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
             Some((what, words)) => (Some(("replication", slots_of(what, elapsed))), words.trim()),
@@ -159,31 +159,31 @@ impl Story {
     }
 }
 
-/// Tells a story of a rule with these times and compares every transition, then what is left open.
+/// Runs a story of a rule with these times and compares every transition, then what is left open.
 fn check(for_: &str, keep_firing: &str, story: &str, expected: Expect) {
     check_rule(rule(duration(for_), duration(keep_firing)), story, &expected);
 }
 
 fn check_rule(rule: RuleSpec, story: &str, expected: &Expect) {
-    let mut told = Story { book: AlertBook::default(), rule, text: String::new() };
+    let mut run = Story { book: AlertBook::default(), rule, text: String::new() };
     for line in story.trim().lines() {
         let (time, words) = line.trim().split_once(' ').unwrap();
-        told.tell(time, words.trim());
+        run.step(time, words.trim());
     }
-    for alert in told.book.alerts() {
+    for alert in run.book.alerts() {
         let Alert { incident, state, severity, since_ms, held, frozen, missing, .. } = alert;
         let seconds = |ms: &u64| Duration::from_millis(*ms);
-        write!(told.text, "open: #{incident} {state} {severity} since {:?}, held {held:?}", seconds(since_ms)).unwrap();
+        write!(run.text, "open: #{incident} {state} {severity} since {:?}, held {held:?}", seconds(since_ms)).unwrap();
         if let Some(since_ms) = &alert.flapping_since_ms {
-            write!(told.text, ", flapping since {:?}", seconds(since_ms)).unwrap();
+            write!(run.text, ", flapping since {:?}", seconds(since_ms)).unwrap();
         }
         if let Some(Frozen { why, since_ms, evaluations }) = frozen {
-            write!(told.text, ", frozen since {:?} ({evaluations}): {why}", seconds(since_ms)).unwrap();
+            write!(run.text, ", frozen since {:?} ({evaluations}): {why}", seconds(since_ms)).unwrap();
         }
         if *missing > 0 {
-            write!(told.text, ", missing {missing}").unwrap();
+            write!(run.text, ", missing {missing}").unwrap();
         }
-        told.text.push('\n');
+        run.text.push('\n');
     }
-    expected.assert_eq(&told.text);
+    expected.assert_eq(&run.text);
 }

@@ -1,4 +1,4 @@
-//! From the first raise to the end, when all can be judged.
+//! Alerts from the first raise to the end, with all facts readable.
 
 use expect_test::expect;
 
@@ -43,7 +43,7 @@ fn without_waits_it_fires_and_resolves_at_once() {
 }
 
 #[test]
-fn what_ends_before_its_time_tells_nobody() {
+fn a_condition_that_ends_before_its_waiting_time_sends_no_message() {
     check(
         "5m",
         "0s",
@@ -148,7 +148,7 @@ fn a_hold_may_lower_a_severity_but_not_raise_it() {
 }
 
 #[test]
-fn a_graver_return_is_told() {
+fn a_graver_return_sends_a_message() {
     check(
         "0s",
         "5m",

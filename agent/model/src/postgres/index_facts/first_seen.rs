@@ -27,7 +27,7 @@ impl FirstSeen {
     pub fn is_of_cluster(&mut self, cluster: &Cluster) -> bool {
         let is_it = self.cluster.may_be(cluster);
         if is_it {
-            self.cluster.learn(cluster);
+            self.cluster.fill_from(cluster);
         }
         is_it
     }

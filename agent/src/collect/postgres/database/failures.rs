@@ -34,7 +34,7 @@ impl Failures {
         if !self.cluster.may_be(cluster) {
             (self.cluster, self.losses, self.first) = (Cluster::default(), Losses::default(), None);
         }
-        self.cluster.learn(cluster);
+        self.cluster.fill_from(cluster);
         if !self.is_restored
             && let Ok(earlier) = notebook.read::<Self>(NOTE, now).await
         {
@@ -55,7 +55,7 @@ impl Failures {
         let first = self.first.take();
         (self.is_restored, self.is_stored) = (true, first.is_none());
         if let Some(earlier) = earlier.filter(|earlier| earlier.cluster.may_be(&self.cluster)) {
-            self.cluster.learn(&earlier.cluster);
+            self.cluster.fill_from(&earlier.cluster);
             self.losses.recall(earlier.losses, first.as_ref(), meaning);
         }
     }

@@ -75,7 +75,7 @@ impl IdleSlots {
         if !self.cluster.may_be(cluster) {
             *self = Self { is_restored: true, ..Self::default() };
         }
-        self.cluster.learn(cluster);
+        self.cluster.fill_from(cluster);
         if self.is_restored {
             return;
         }
