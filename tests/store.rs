@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use pharos::store::{Entry, Expected, NoteKey, OutboxTurn, PluginStateLimits, RowFilter, Store, StoreError, Written};
 use pharos_model::event::{Event, EventDetail, PluginChange, PluginEventKind, SettingUpdate};
 use pharos_model::notification::UndeliveredReason;
-use pharos_model::outbox::{NewRow, OutboxState, Settlement, Tells};
+use pharos_model::outbox::{IncidentPart, NewRow, OutboxState, Settlement};
 
 use crate::fixture::program::{Running, command, output};
 use crate::fixture::saved::{begins, closed};
@@ -149,9 +149,9 @@ async fn a_notification_that_a_newer_delivery_contradicts_is_not_retried() {
     let store = Store::open(folder.path()).unwrap();
     let mut changes = begins(1);
     let (_, begin) = changes.notifications[0].clone();
-    let row = |number: u64, tells| (number, NewRow { id: format!("{}-{number}", begin.id), tells, ..begin.clone() });
+    let row = |number: u64, part| (number, NewRow { id: format!("{}-{number}", begin.id), part, ..begin.clone() });
     let other = (4, NewRow { id: "other".to_owned(), incident: 2, ..begin.clone() });
-    changes.notifications.extend([row(2, Tells::Change), row(3, Tells::End), other]);
+    changes.notifications.extend([row(2, IncidentPart::Change), row(3, IncidentPart::End), other]);
     store.save_alerts(changes).await.unwrap();
     let dead = |seqs| Settlement::Dead { seqs, reason: UndeliveredReason::Rejected, why: "status 400".to_owned() };
     let settled = vec![dead(vec![1, 3, 4]), Settlement::Delivered { seqs: vec![2], note: None }];

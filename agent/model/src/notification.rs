@@ -148,7 +148,7 @@ pub enum UndeliveredReason {
     /// Attempts failed for too long.
     TooLate,
     /// The message of the beginning was given up, so the end is not sent.
-    Untold,
+    BeginningNotSent,
     /// A person dropped the notification.
     Dropped,
     /// A younger notification of the incident is on its way.
@@ -168,7 +168,7 @@ impl UndeliveredReason {
             Self::Rejected => "rejected",
             Self::Denied => "denied",
             Self::TooLate => "too-late",
-            Self::Undetermined => "untold",
+            Self::BeginningNotSent => "untold",
             Self::Dropped => "dropped",
             Self::Overtaken => "overtaken",
         }
@@ -177,6 +177,6 @@ impl UndeliveredReason {
     /// Returns true if giving up for this reason means that people miss a message. A dropped or overtaken one is missed by choice; the end
     /// of an unannounced incident is not missed.
     pub fn is_loss(self) -> bool {
-        !matches!(self, Self::Undetermined | Self::Dropped | Self::Overtaken)
+        !matches!(self, Self::BeginningNotSent | Self::Dropped | Self::Overtaken)
     }
 }

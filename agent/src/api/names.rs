@@ -3,7 +3,7 @@
 use pharos_model::alert::{AlertState, Reason};
 use pharos_model::dispatch::{HoldReason, SilenceState};
 use pharos_model::finding::Severity;
-use pharos_model::outbox::{OutboxState, Tells};
+use pharos_model::outbox::{IncidentPart, OutboxState};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 fn names<const N: usize>(names: [&str; N]) -> Schema {
@@ -28,7 +28,7 @@ pub(super) fn silence_state(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn tells(_: &mut SchemaGenerator) -> Schema {
-    names([Tells::Begin, Tells::Change, Tells::End].map(Tells::as_str))
+    names([IncidentPart::Begin, IncidentPart::Change, IncidentPart::End].map(IncidentPart::as_str))
 }
 
 pub(super) fn notification_state(_: &mut SchemaGenerator) -> Schema {

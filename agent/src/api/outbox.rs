@@ -1,7 +1,7 @@
 //! Notifications that wait, were delivered, or were given up.
 
 use pharos_model::finding::Severity;
-use pharos_model::outbox::{OutboxState, Tells};
+use pharos_model::outbox::{IncidentPart, OutboxState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ pub(crate) struct NotificationItem {
     pub incident: u64,
     /// The part of the incident that is reported: its beginning, a change or its end.
     #[schemars(schema_with = "names::tells")]
-    pub tells: Tells,
+    pub tells: IncidentPart,
     /// Title of the alert.
     pub title: String,
     #[schemars(schema_with = "names::severity")]

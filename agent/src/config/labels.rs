@@ -31,7 +31,7 @@ pub fn unmatched_values(config: &Config, plugins: &[String]) -> Vec<Mistake> {
         let matcher = matcher?;
         let values = known.get(matcher.name())?;
         // A missing label counts as the empty text.
-        let is_possible = matcher.takes("") || values.iter().any(|value| matcher.takes(value));
+        let is_possible = matcher.fits_value("") || values.iter().any(|value| matcher.fits_value(value));
         let hint = did_you_mean(matcher.value(), values.iter().copied());
         (!is_possible).then(|| Mistake::at(path, format!("no {} that is known here fits `{matcher}`{hint}", matcher.name())))
     };

@@ -245,7 +245,7 @@ pub(crate) fn validate_holds(
             let path = format!("inhibit[{index}].{key}");
             match parsed(texts) {
                 Err(err) => report(path, err.to_string()),
-                Ok(source) if key == "source" && source.take_all() => {
+                Ok(source) if key == "source" && source.fit_all() => {
                     report(path, "every alert would hide others; name the alerts that explain them".to_owned());
                 }
                 Ok(matchers) => patterns.count(&matchers, &path, &mut report),

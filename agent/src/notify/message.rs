@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use pharos_model::notification::{Message, MessageAlert, MessageReason};
-use pharos_model::outbox::{Batch, NewRow, Tells};
+use pharos_model::outbox::{Batch, IncidentPart, NewRow};
 
 use super::deliver::Signature;
 
@@ -13,12 +13,12 @@ pub(super) fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature
     let mut alerts: Vec<(u64, bool, MessageAlert)> = Vec::new();
     for row in rows {
         let known = alerts.iter().position(|(incident, _, alert)| *incident == row.incident && alert.fingerprint == row.alert.fingerprint);
-        let began = known.is_some_and(|index| alerts[index].1) || row.tells == Tells::Begin;
+        let began = known.is_some_and(|index| alerts[index].1) || row.part == IncidentPart::Begin;
         let mut alert = row.alert.clone();
-        match (began, row.tells) {
-            (true, Tells::End) => alert.reason = MessageReason::Summary,
+        match (began, row.part) {
+            (true, IncidentPart::End) => alert.reason = MessageReason::Summary,
             // The receiver does not know the beginning yet, so a new severity or a reminder is reported as the beginning.
-            (true, Tells::Change) if matches!(alert.reason, MessageReason::SeverityChanged | MessageReason::Repeated) => {
+            (true, IncidentPart::Change) if matches!(alert.reason, MessageReason::SeverityChanged | MessageReason::Repeated) => {
                 alert.reason = MessageReason::Firing;
             }
             _ => {}

@@ -87,7 +87,7 @@ impl Worker {
     pub(super) fn restore(&mut self, rows: Vec<OutboxRow>, unreported: &[UnreportedIncident]) {
         let now = self.context.clock.now();
         for UnreportedIncident { fingerprint, incident, .. } in unreported {
-            self.queue.push_untold(*fingerprint, *incident);
+            self.queue.record_lost_beginning(*fingerprint, *incident);
         }
         self.standing.queued(rows.len());
         for row in rows {

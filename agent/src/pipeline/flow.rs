@@ -52,7 +52,7 @@ impl Pipeline {
         let cycle = Cycle { plugin: &plugin, snapshot: &change.snapshot, rules: &rules, outcome };
         self.unmatched.observe(&cycle, is_shipped, change.snapshot.taken_at); // rules that never find anything are reported too
         let transitions = self.alerts.apply(cycle, instant(&change)); // pending, firing, recovering, resolved
-        self.dispatcher.asked(&plugin, &change.snapshot, &self.alerts); // no plugin's report alone holds other alerts back
+        self.dispatcher.record_judged(&plugin, &change.snapshot, &self.alerts); // no plugin's report alone holds other alerts back
         self.settle(transitions).await;
         self.unmatched.store_if_due(&self.store, self.clock.monotonic()).await;
     }

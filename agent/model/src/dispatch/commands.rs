@@ -8,7 +8,7 @@ use super::silence::check_signed;
 use super::silence::{Acknowledgement, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState};
 use crate::alert::{Fingerprint, Now};
 
-/// Time in milliseconds after which an expired silence is removed. Until then it answers why an alert was not sent.
+/// Time in milliseconds after which an expired silence is removed. Until then it explains why an alert was not sent.
 const OVER_KEPT_MS: u64 = 5 * 24 * 3_600_000;
 
 /// Why an acknowledgement is refused.
@@ -17,7 +17,7 @@ pub enum AcknowledgeError {
     #[error("no alert that fires has the fingerprint {0}")]
     Unknown(Fingerprint),
     #[error(transparent)]
-    Words(#[from] SilenceError),
+    Text(#[from] SilenceError),
 }
 
 impl Dispatcher {
@@ -26,7 +26,8 @@ impl Dispatcher {
         self.silences.values()
     }
 
-    /// Adds a silence, or replaces the one with the same id. It holds from the next release.
+    /// Adds a silence, or replaces the silence with the same id. It has an effect from the next release. Fails for a silence that the checks
+    /// refuse, that the config owns, or that has no room.
     pub fn silence(&mut self, silence: Silence, now: Now) -> Result<(), SilenceError> {
         silence.check(now.wall_ms)?;
         if self.silences.get(&silence.id).is_some_and(|known| known.configured) {
@@ -45,7 +46,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Ends a silence now, and returns it.
+    /// Ends a silence now, and returns it. Fails for an unknown id and for silences of the config.
     pub fn expire_silence(&mut self, id: &str, now: Now) -> Result<Silence, SilenceError> {
         let silence = self.silences.get_mut(id).ok_or_else(|| SilenceError::Unknown(id.to_owned()))?;
         if silence.configured {
@@ -59,7 +60,8 @@ impl Dispatcher {
         Ok(silence.clone())
     }
 
-    /// Records that a person takes care of an alert. It holds until the incident ends or becomes graver.
+    /// Records that a person takes care of an alert. The acknowledgement is valid until the incident ends or becomes graver. Fails if no
+    /// alert that fires has the fingerprint, or if author or comment is empty or too long.
     pub fn acknowledge(
         &mut self,
         fingerprint: Fingerprint,
@@ -77,7 +79,7 @@ impl Dispatcher {
         Ok(key)
     }
 
-    /// Removes the acknowledgement of an alert.
+    /// Removes the acknowledgement of an alert. Fails if no alert that fires has the fingerprint.
     pub fn unacknowledge(&mut self, fingerprint: Fingerprint) -> Result<IncidentKey, AcknowledgeError> {
         let key = self.open_incident(fingerprint)?;
         if let Some(incident) = self.incidents.get_mut(&key) {
@@ -105,7 +107,7 @@ impl Dispatcher {
     }
 
     /// Marks silences that expired. Requests a recheck when a silence began or ended on the wall clock, which may also be set.
-    pub(super) fn turn_silences(&mut self, now_ms: u64) {
+    pub(super) fn update_silences(&mut self, now_ms: u64) {
         for silence in self.silences.values_mut() {
             if !silence.over && silence.state(now_ms) == SilenceState::Expired {
                 silence.over = true;
@@ -124,7 +126,7 @@ impl Dispatcher {
         }
     }
 
-    /// Returns true if all silences together stay within their memory. Expired silences are removed for that, earliest end first.
+    /// Returns true if all silences together stay within [`SILENCES_BYTES_MAX`]. Expired silences are removed for that, earliest end first.
     fn has_room_for(&mut self, silence: &Silence, now_ms: u64) -> bool {
         let others = self.silences.values().filter(|known| known.id != silence.id);
         let mut bytes = silence.bytes() + others.map(Silence::bytes).sum::<usize>();

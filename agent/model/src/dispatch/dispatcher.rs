@@ -15,7 +15,7 @@ use crate::snapshot::Snapshot;
 
 /// Entries held back for one receiver at which ended incidents are dropped instead of sent later. Only a receiver that accepts nothing for
 /// long reaches this number.
-pub(super) const UNTOLD_ENDS_MAX: usize = 20_000;
+pub(super) const UNSENT_ENDS_MAX: usize = 20_000;
 
 /// Decides which notifications are made. Time is an argument: the same calls lead to the same rows.
 #[derive(Debug, Clone, Default)]
@@ -85,18 +85,18 @@ impl Dispatcher {
         let alert = &transition.alert;
         match transition.to {
             AlertState::Inactive | AlertState::Pending => {}
-            AlertState::Firing | AlertState::Recovering => self.stands(alert, now),
+            AlertState::Firing | AlertState::Recovering => self.record_open(alert, now),
             AlertState::Resolved => {
                 let because = (transition.reason != Reason::Resolved).then(|| transition.reason.to_string());
-                self.ends(Ended { alert: alert.clone(), at_ms: transition.at.wall_ms, because }, now);
+                self.record_end(Ended { alert: alert.clone(), at_ms: transition.at.wall_ms, because }, now);
             }
         }
     }
 
     /// Records that a plugin judged this snapshot; `book` has its alerts since then. The plugin's claim that a server is unreachable is
     /// compared with the agent's own reading.
-    pub fn asked(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) {
-        self.recheck |= self.inhibitions.asked(plugin, snapshot, book);
+    pub fn record_judged(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) {
+        self.recheck |= self.inhibitions.record_judged(plugin, snapshot, book);
     }
 
     /// Monotonic time at which to call [`release`](Self::release) next, if nothing else happens before; `None` if nothing is due.
@@ -110,9 +110,10 @@ impl Dispatcher {
         group.into_iter().chain(silence).min()
     }
 
-    pub(super) fn stands(&mut self, alert: &Alert, now: Now) {
+    /// Records that an alert fires, and schedules the receivers that have to be notified.
+    pub(super) fn record_open(&mut self, alert: &Alert, now: Now) {
         let key = (alert.fingerprint, alert.incident);
-        self.recheck |= self.inhibitions.fires(alert);
+        self.recheck |= self.inhibitions.record_firing(alert);
         let incident = self.incidents.entry(key).or_insert_with(|| Incident::new(alert));
         incident.alert.clone_from(alert);
         if incident.acknowledgement.as_ref().is_some_and(|acknowledgement| !acknowledgement.holds(alert)) {
@@ -132,7 +133,7 @@ impl Dispatcher {
             self.touched.entries.insert((key, receiver));
         }
         for entry in incident.entries.values_mut() {
-            if !alert.is_flapping() && entry.told.as_mut().is_some_and(|told| std::mem::take(&mut told.flapping)) {
+            if !alert.is_flapping() && entry.sent.as_mut().is_some_and(|sent| std::mem::take(&mut sent.flapping)) {
                 self.touched.entries.insert((key, entry.receiver.clone()));
             }
         }
@@ -143,10 +144,11 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn ends(&mut self, ended: Ended, now: Now) {
+    /// Records the end of an incident, and schedules its receivers.
+    pub(super) fn record_end(&mut self, ended: Ended, now: Now) {
         let alert = &ended.alert;
         let key = (alert.fingerprint, alert.incident);
-        self.recheck |= self.inhibitions.ended(alert.fingerprint);
+        self.recheck |= self.inhibitions.remove_source(alert.fingerprint);
         let Some(incident) = self.incidents.get_mut(&key) else { return };
         incident.ended = true;
         incident.alert.clone_from(alert);
@@ -196,7 +198,7 @@ impl Dispatcher {
             let (silence, author, comment) = (id.clone(), author.clone(), comment.clone());
             return Some(Hold::Silenced { silence, author, comment, until_ms: *ends_at_ms });
         }
-        if let Some((rule, by)) = self.inhibitions.explains(alert) {
+        if let Some((rule, by)) = self.inhibitions.explanation(alert) {
             return Some(Hold::Inhibited { rule: rule.to_owned(), by });
         }
         let acknowledgement = self.incidents.get(&key)?.acknowledgement.as_ref().filter(|acknowledgement| acknowledgement.holds(alert))?;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::dispatcher::Dispatcher;
-use super::ledger::{Entry, Told};
+use super::ledger::{Entry, SentState};
 use super::matchers::Matchers;
 use super::route::Step;
 use super::silence::{Acknowledgement, SilenceState};
@@ -74,7 +74,8 @@ pub struct ReceiverTrace {
     /// Number of alerts in the receiver's group, this alert included.
     pub group_size: usize,
     /// Latest notification; `None` before the first one.
-    pub told: Option<Told>,
+    #[serde(rename = "told")]
+    pub sent: Option<SentState>,
     /// Milliseconds from now until the next reminder; `None` without reminders.
     pub repeats_in_ms: Option<u64>,
     /// Wall clock, milliseconds since 1970, at which the group is due; `None` without news.
@@ -96,14 +97,14 @@ impl Dispatcher {
             taken: step == Step::Taken,
             why: why_not(step),
         });
-        let silences = self.silences.values().filter(|silence| silence.matchers.hold(alert)).map(|silence| SilenceTrace {
+        let silences = self.silences.values().filter(|silence| silence.matchers.fit(alert)).map(|silence| SilenceTrace {
             id: silence.id.clone(),
             state: silence.state(now.wall_ms),
             author: silence.author.clone(),
             comment: silence.comment.clone(),
             ends_at_ms: silence.ends_at_ms,
         });
-        let inhibited_by = self.inhibitions.explains(alert);
+        let inhibited_by = self.inhibitions.explanation(alert);
         Trace {
             routes: routes.collect(),
             receivers: incident.into_iter().flat_map(|incident| incident.entries.values()).map(|entry| self.receiver(entry, now)).collect(),
@@ -115,12 +116,12 @@ impl Dispatcher {
 
     fn receiver(&self, entry: &Entry, now: Now) -> ReceiverTrace {
         let group = self.groups.get(&(entry.receiver.clone(), entry.group_key.clone()));
-        let repeat_at = entry.told.as_ref().filter(|_| entry.ended.is_none()).and_then(|told| told.repeat_at);
+        let repeat_at = entry.sent.as_ref().filter(|_| entry.ended.is_none()).and_then(|sent| sent.repeat_at);
         ReceiverTrace {
             receiver: entry.receiver.clone(),
             group_key: entry.group_key.clone(),
             group_size: group.map_or(0, |group| group.members.len()),
-            told: entry.told.clone(),
+            sent: entry.sent.clone(),
             repeats_in_ms: repeat_at.map(|at| milliseconds(at.saturating_sub(now.monotonic))),
             due_at_ms: entry.due_at_ms,
             held: entry.hold.as_ref().map(ToString::to_string),

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::dispatcher::{Dispatcher, Incident, UNTOLD_ENDS_MAX};
+use super::dispatcher::{Dispatcher, Incident, UNSENT_ENDS_MAX};
 use super::key::{GroupId, IncidentKey};
-use super::ledger::{Entry, Hold, Told};
+use super::ledger::{Entry, Hold, SentState};
 use super::message_rows::{ended_alert, message_alert, repeat_at};
 use crate::alert::{Alert, AlertBook, Now};
 use crate::finding::Severity;
 use crate::notification::MessageReason;
-use crate::outbox::{NewRow, Tells};
+use crate::outbox::{IncidentPart, NewRow};
 
 /// Result of one release of the groups that are due.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ enum Decision {
 impl Dispatcher {
     /// Makes the rows of all groups that are due. `has_room` returns whether a receiver's outbox takes more; `book` has the alerts of now.
     pub fn release(&mut self, book: &AlertBook, has_room: impl Fn(&str) -> bool, now: Now) -> Release {
-        self.turn_silences(now.wall_ms);
+        self.update_silences(now.wall_ms);
         if std::mem::take(&mut self.recheck) {
             self.recheck_held(now);
         }
@@ -122,8 +122,8 @@ impl Dispatcher {
     fn decide(&self, entry: &mut Entry, book: &AlertBook, has_room: bool, repeat: Duration, now: Now) -> Decision {
         if let Some(ended) = entry.ended.clone() {
             // A receiver that got the beginning gets the end, despite any silence. Otherwise people believe that the alert still fires.
-            if entry.told.is_some() {
-                return Decision::Rows(vec![entry.row(Tells::End, ended_alert(&ended))]);
+            if entry.sent.is_some() {
+                return Decision::Rows(vec![entry.row(IncidentPart::End, ended_alert(&ended))]);
             }
             // An alert that was held back until it ended is not sent afterwards.
             let held = entry.hold.clone().filter(|why| *why != Hold::Behind);
@@ -133,8 +133,8 @@ impl Dispatcher {
             if !has_room {
                 return Decision::Held(Hold::Behind);
             }
-            let begin = entry.row(Tells::Begin, message_alert(&ended.alert, MessageReason::Firing));
-            return Decision::Rows(vec![begin, entry.row(Tells::End, ended_alert(&ended))]);
+            let begin = entry.row(IncidentPart::Begin, message_alert(&ended.alert, MessageReason::Firing));
+            return Decision::Rows(vec![begin, entry.row(IncidentPart::End, ended_alert(&ended))]);
         }
         let Some(alert) = self.current(entry.key(), book) else { return Decision::Nothing };
         if entry.news(alert).is_none() {
@@ -147,14 +147,14 @@ impl Dispatcher {
         if !has_room {
             return Decision::Held(Hold::Behind);
         }
-        let (tells, reason) = match &entry.told {
-            None if alert.is_flapping() => (Tells::Begin, MessageReason::Flapping),
-            None => (Tells::Begin, MessageReason::Firing),
-            Some(told) if told.severity != alert.severity => (Tells::Change, MessageReason::SeverityChanged),
-            Some(_) => (Tells::Change, MessageReason::Flapping),
+        let (part, reason) = match &entry.sent {
+            None if alert.is_flapping() => (IncidentPart::Begin, MessageReason::Flapping),
+            None => (IncidentPart::Begin, MessageReason::Firing),
+            Some(sent) if sent.severity != alert.severity => (IncidentPart::Change, MessageReason::SeverityChanged),
+            Some(_) => (IncidentPart::Change, MessageReason::Flapping),
         };
-        let row = entry.row(tells, message_alert(alert, reason));
-        entry.told = Some(told_now(alert, repeat, now));
+        let row = entry.row(part, message_alert(alert, reason));
+        entry.sent = Some(state_sent_now(alert, repeat, now));
         Decision::Rows(vec![row])
     }
 
@@ -168,7 +168,7 @@ impl Dispatcher {
     fn remind(&mut self, id: &GroupId, book: &AlertBook, now: Now, rows: &mut Vec<NewRow>) {
         let Some(group) = self.groups.get(id) else { return };
         let repeat = group.repeat;
-        let late = |entry: &Entry, by| entry.told.as_ref().and_then(|told| told.repeat_at).is_some_and(|at| at <= now.monotonic + by);
+        let late = |entry: &Entry, by| entry.sent.as_ref().and_then(|sent| sent.repeat_at).is_some_and(|at| at <= now.monotonic + by);
         let open = |key: &IncidentKey| self.incidents.get(key)?.entries.get(&id.0).filter(|entry| entry.ended.is_none());
         if !group.members.iter().filter_map(open).any(|entry| late(entry, Duration::ZERO)) {
             return;
@@ -181,11 +181,11 @@ impl Dispatcher {
             let Some(entry) = self.incidents.get_mut(&key).and_then(|incident| incident.entries.get_mut(&id.0)) else { continue };
             if !suppressed {
                 let reason = if alert.is_flapping() { MessageReason::Flapping } else { MessageReason::Repeated };
-                rows.push(entry.row(Tells::Change, message_alert(&alert, reason)));
-                entry.told = Some(told_now(&alert, repeat, now));
+                rows.push(entry.row(IncidentPart::Change, message_alert(&alert, reason)));
+                entry.sent = Some(state_sent_now(&alert, repeat, now));
                 self.touched.entries.insert((key, id.0.clone()));
-            } else if let Some(told) = &mut entry.told {
-                told.repeat_at = repeat_at(now.monotonic, repeat, Duration::ZERO);
+            } else if let Some(sent) = &mut entry.sent {
+                sent.repeat_at = repeat_at(now.monotonic, repeat, Duration::ZERO);
             }
         }
     }
@@ -199,7 +199,7 @@ impl Dispatcher {
         let held = (entry.key(), entry.receiver.clone());
         if for_good {
             self.held.remove(&held);
-            entry.told = None;
+            entry.sent = None;
             entry.hold = None;
         } else {
             self.held.insert(held);
@@ -208,7 +208,7 @@ impl Dispatcher {
     }
 
     fn is_too_far_behind(&self, receiver: &str) -> bool {
-        self.held.len() >= UNTOLD_ENDS_MAX && self.held.iter().filter(|(_, held)| held == receiver).count() >= UNTOLD_ENDS_MAX
+        self.held.len() >= UNSENT_ENDS_MAX && self.held.iter().filter(|(_, held)| held == receiver).count() >= UNSENT_ENDS_MAX
     }
 
     fn free(&mut self, entry: &mut Entry) {
@@ -234,10 +234,10 @@ impl Dispatcher {
 
     /// Schedules the next release of a group: a retry for lack of room, or a reminder. An empty group is removed once its interval has
     /// passed.
-    fn close(&mut self, id: &GroupId, told: &[NewRow], has_room: bool, now: Now) {
+    fn close(&mut self, id: &GroupId, rows: &[NewRow], has_room: bool, now: Now) {
         let Some(group) = self.groups.get_mut(id) else { return };
-        if !told.is_empty() {
-            group.quiet.told(gravest(told), now.monotonic + group.interval);
+        if !rows.is_empty() {
+            group.quiet.record_message(gravest(rows), now.monotonic + group.interval);
         }
         let is_over = group.quiet.until().is_none_or(|until| until <= now.monotonic);
         if group.members.is_empty() && is_over {
@@ -253,7 +253,7 @@ impl Dispatcher {
             due = Some(now.monotonic + BEHIND_PAUSE);
         }
         let reminders = group.members.iter().filter_map(entry).filter(|entry| entry.ended.is_none());
-        let reminder = reminders.filter_map(|entry| entry.told.as_ref()?.repeat_at).min();
+        let reminder = reminders.filter_map(|entry| entry.sent.as_ref()?.repeat_at).min();
         // Reminders wait until the receiver has room.
         let soonest = if has_room { Duration::ZERO } else { now.monotonic + BEHIND_PAUSE };
         due = due.into_iter().chain(reminder.map(|at| at.max(soonest))).min();
@@ -264,10 +264,10 @@ impl Dispatcher {
     /// Number of alerts in a group that fire for the receiver and are not part of these rows.
     fn others_firing(&self, id: &GroupId, rows: &[NewRow]) -> u32 {
         let Some(group) = self.groups.get(id) else { return 0 };
-        let told: BTreeSet<IncidentKey> = rows.iter().map(|row| (row.fingerprint, row.incident)).collect();
+        let reported: BTreeSet<IncidentKey> = rows.iter().map(|row| (row.fingerprint, row.incident)).collect();
         let fires = |key: &&IncidentKey| {
             let entry = self.incidents.get(key).and_then(|incident| incident.entries.get(&id.0));
-            entry.is_some_and(|entry| entry.told.is_some() && entry.ended.is_none()) && !told.contains(key)
+            entry.is_some_and(|entry| entry.sent.is_some() && entry.ended.is_none()) && !reported.contains(key)
         };
         u32::try_from(group.members.iter().filter(fires).count()).unwrap_or(u32::MAX)
     }
@@ -279,12 +279,12 @@ pub(super) const BEHIND_PAUSE: Duration = Duration::from_secs(5);
 /// Highest severity among the alerts that these rows report as firing; `None` if they report only ends.
 fn gravest(rows: &[NewRow]) -> Option<Severity> {
     let key = |row: &NewRow| (row.fingerprint, row.incident);
-    let over: BTreeSet<IncidentKey> = rows.iter().filter(|row| row.tells == Tells::End).map(key).collect();
+    let over: BTreeSet<IncidentKey> = rows.iter().filter(|row| row.part == IncidentPart::End).map(key).collect();
     rows.iter().filter(|row| !over.contains(&key(row))).map(|row| row.alert.severity).max()
 }
 
-fn told_now(alert: &Alert, repeat: Duration, now: Now) -> Told {
-    Told {
+fn state_sent_now(alert: &Alert, repeat: Duration, now: Now) -> SentState {
+    SentState {
         severity: alert.severity,
         flapping: alert.is_flapping(),
         at_ms: now.wall_ms,

@@ -69,13 +69,13 @@ impl Inhibitions {
     }
 
     /// Updates the inhibitions for an alert that fires. Returns true if the alert explains less than before.
-    pub(super) fn fires(&mut self, alert: &Alert) -> bool {
+    pub fn record_firing(&mut self, alert: &Alert) -> bool {
         let before = self.sources.get(&alert.fingerprint).cloned().unwrap_or_default();
-        self.ended(alert.fingerprint);
+        self.remove_source(alert.fingerprint);
         let is_proven = self.unreachable.contains(&(alert.plugin.clone(), alert.subject.key()));
         let mut places = Vec::new();
         for (index, (rule, sources)) in self.rules.iter_mut().enumerate() {
-            if rule.source.hold(alert) && (is_proven || !rule.needs_proof) {
+            if rule.source.fit(alert) && (is_proven || !rule.needs_proof) {
                 let values = rule.equal_values(alert);
                 sources.entry(values.clone()).or_default().insert(alert.fingerprint);
                 places.push((index, values));
@@ -89,11 +89,11 @@ impl Inhibitions {
     }
 
     /// Records a snapshot that a plugin judged; `book` has its alerts since then. Returns true if some alert explains less than before.
-    pub(super) fn asked(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) -> bool {
+    pub fn record_judged(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) -> bool {
         let Some(is_reachable) = snapshot.is_reachable() else { return false };
         let subject = snapshot.subject.key();
         if !is_reachable {
-            return self.proves(plugin, subject, book);
+            return self.record_unreachable(plugin, subject, book);
         }
         if !self.unreachable.iter().any(|(_, unreachable)| *unreachable == subject) {
             return false;
@@ -107,31 +107,31 @@ impl Inhibitions {
         }
         let mut explains_less = false;
         for alert in contradicted {
-            explains_less |= self.fires(alert);
+            explains_less |= self.record_firing(alert);
         }
         explains_less
     }
 
     /// Records the proof that a server is unreachable. After a restart the alert may stand already and change no more, so its inhibition
     /// is updated here.
-    fn proves(&mut self, plugin: &str, subject: SubjectKey, book: &AlertBook) -> bool {
+    fn record_unreachable(&mut self, plugin: &str, subject: SubjectKey, book: &AlertBook) -> bool {
         let is_new = self.unreachable.insert((plugin.to_owned(), subject.clone()));
         let stands = |alert: &&Alert| matches!(alert.state, AlertState::Firing | AlertState::Recovering);
         let of_plugin = |alert: &&Alert| is_new && alert.plugin == plugin && alert.subject.key() == subject;
         let mut explains_less = false;
         for alert in book.alerts().filter(of_plugin).filter(stands) {
-            explains_less |= self.fires(alert);
+            explains_less |= self.record_firing(alert);
         }
         explains_less
     }
 
     /// Restores the proof for an alert with which an earlier process held other alerts back.
-    pub(super) fn was_proven(&mut self, alert: &Alert) {
+    pub fn restore_proof(&mut self, alert: &Alert) {
         self.unreachable.insert((alert.plugin.clone(), alert.subject.key()));
     }
 
     /// Removes a source that does not fire any more. Returns true if it explained other alerts.
-    pub(super) fn ended(&mut self, fingerprint: Fingerprint) -> bool {
+    pub fn remove_source(&mut self, fingerprint: Fingerprint) -> bool {
         let Some(places) = self.sources.remove(&fingerprint) else { return false };
         for (index, values) in places {
             let Some((_, sources)) = self.rules.get_mut(index) else { continue };
@@ -147,10 +147,10 @@ impl Inhibitions {
 
     /// Returns the rule name and the firing alert that explain an alert, or `None`. A possible source of a rule is never explained by that
     /// rule, so two sources cannot hide each other.
-    pub(super) fn explains(&self, alert: &Alert) -> Option<(&str, Fingerprint)> {
+    pub fn explanation(&self, alert: &Alert) -> Option<(&str, Fingerprint)> {
         self.rules.iter().find_map(|(rule, sources)| {
             let source = sources.get(&rule.equal_values(alert))?.iter().find(|source| **source != alert.fingerprint)?;
-            (rule.target.hold(alert) && !rule.source.hold(alert)).then_some((rule.name.as_str(), *source))
+            (rule.target.fit(alert) && !rule.source.fit(alert)).then_some((rule.name.as_str(), *source))
         })
     }
 }
@@ -164,15 +164,15 @@ mod tests {
     fn a_server_that_is_down_explains_its_alerts_and_no_others() {
         let mut inhibitions = Inhibitions::new(vec![Inhibition::unreachable()]);
         let (down, lag, other) = (alert("server-down", "db1"), alert("lag", "db1"), alert("lag", "db2"));
-        inhibitions.fires(&down);
-        assert_eq!(inhibitions.explains(&lag), None, "so far these are words");
-        inhibitions.was_proven(&down);
-        assert!(!inhibitions.fires(&down) && !inhibitions.fires(&lag));
-        assert_eq!(inhibitions.explains(&lag), Some(("unreachable", down.fingerprint)));
-        assert_eq!(inhibitions.explains(&other), None);
-        assert_eq!(inhibitions.explains(&down), None, "not itself");
-        assert!(inhibitions.ended(down.fingerprint) && !inhibitions.ended(down.fingerprint));
-        assert_eq!(inhibitions.explains(&lag), None);
+        inhibitions.record_firing(&down);
+        assert_eq!(inhibitions.explanation(&lag), None, "no reading proves it yet");
+        inhibitions.restore_proof(&down);
+        assert!(!inhibitions.record_firing(&down) && !inhibitions.record_firing(&lag));
+        assert_eq!(inhibitions.explanation(&lag), Some(("unreachable", down.fingerprint)));
+        assert_eq!(inhibitions.explanation(&other), None);
+        assert_eq!(inhibitions.explanation(&down), None, "not itself");
+        assert!(inhibitions.remove_source(down.fingerprint) && !inhibitions.remove_source(down.fingerprint));
+        assert_eq!(inhibitions.explanation(&lag), None);
     }
 
     #[test]
@@ -186,11 +186,11 @@ mod tests {
         };
         let mut inhibitions = Inhibitions::new(vec![rule]);
         let (one, two, far) = (alert("a", "db1"), alert("b", "db1"), alert("c", "db2"));
-        inhibitions.fires(&one);
-        inhibitions.fires(&two);
-        assert_eq!((inhibitions.explains(&one), inhibitions.explains(&two)), (None, None));
-        assert!(inhibitions.explains(&far).is_some());
-        inhibitions.ended(one.fingerprint);
-        assert_eq!(inhibitions.explains(&far), Some(("any", two.fingerprint)));
+        inhibitions.record_firing(&one);
+        inhibitions.record_firing(&two);
+        assert_eq!((inhibitions.explanation(&one), inhibitions.explanation(&two)), (None, None));
+        assert!(inhibitions.explanation(&far).is_some());
+        inhibitions.remove_source(one.fingerprint);
+        assert_eq!(inhibitions.explanation(&far), Some(("any", two.fingerprint)));
     }
 }

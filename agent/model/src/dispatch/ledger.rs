@@ -27,7 +27,8 @@ pub struct Entry {
     /// Labels that all alerts of the group share.
     pub group_labels: Vec<Label>,
     /// Latest notification; `None` before the first one.
-    pub told: Option<Told>,
+    #[serde(rename = "told")]
+    pub sent: Option<SentState>,
     /// Reason that holds a notification back; `None` if nothing does.
     pub hold: Option<Hold>,
     /// Wall clock, milliseconds since 1970: when the group is due, if this entry has news.
@@ -40,7 +41,7 @@ pub struct Entry {
 
 /// State of the alert in the latest notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct SentState {
     /// Severity that the notification reported.
     pub severity: Severity,
     /// True if the notification reported the alert as flapping.
@@ -169,7 +170,7 @@ impl Entry {
             incident,
             group_key,
             group_labels,
-            told: None,
+            sent: None,
             hold: None,
             due_at_ms: None,
             rows: 0,
@@ -184,11 +185,11 @@ impl Entry {
 
     /// Compares an open alert with what its receiver was sent. Returns the difference, or `None` without one.
     pub(super) fn news(&self, alert: &Alert) -> Option<News> {
-        let Some(told) = &self.told else { return Some(News::New(alert.severity)) };
-        match told.severity.cmp(&alert.severity) {
+        let Some(sent) = &self.sent else { return Some(News::New(alert.severity)) };
+        match sent.severity.cmp(&alert.severity) {
             Ordering::Less => Some(News::Graver),
             Ordering::Greater => Some(News::Calm),
-            Ordering::Equal => (alert.is_flapping() && !told.flapping).then_some(News::Calm),
+            Ordering::Equal => (alert.is_flapping() && !sent.flapping).then_some(News::Calm),
         }
     }
 }

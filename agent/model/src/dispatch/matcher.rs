@@ -139,13 +139,13 @@ impl LabelMatcher {
     }
 
     /// Returns true if the alert's label fits. A missing label has the empty value.
-    pub fn holds(&self, alert: &Alert) -> bool {
-        self.takes(label_of(alert, &self.name).unwrap_or_default())
+    pub fn fits(&self, alert: &Alert) -> bool {
+        self.fits_value(label_of(alert, &self.name).unwrap_or_default())
     }
 
     /// Returns true if a label with this value fits. A pattern that is not compiled fits nothing, whatever the operator. An alert too many
     /// is better than one hidden by mistake.
-    pub fn takes(&self, value: &str) -> bool {
+    pub fn fits_value(&self, value: &str) -> bool {
         let fits = match &self.fit {
             Fit::Value => value == self.value,
             Fit::AnyOf(values) => values.iter().any(|wanted| wanted == value),
@@ -300,9 +300,9 @@ mod tests {
     use crate::dispatch::stories::alert;
 
     #[track_caller]
-    fn check(text: &str, holds: bool) {
+    fn check(text: &str, fits: bool) {
         let matcher: LabelMatcher = text.parse().unwrap_or_else(|err| panic!("{err}"));
-        assert_eq!(matcher.holds(&alert("lag", "db1")), holds, "{text}");
+        assert_eq!(matcher.fits(&alert("lag", "db1")), fits, "{text}");
         assert_eq!(matcher.to_string().parse::<LabelMatcher>(), Ok(matcher), "{text}");
     }
 
@@ -333,9 +333,9 @@ mod tests {
     }
 
     #[test]
-    fn any_of_takes_each_and_no_other() {
+    fn any_of_fits_each_value_and_no_other() {
         let matcher = LabelMatcher::any_of("rule", &["l.g".to_owned(), "lag".to_owned()]).expect("right");
-        assert!(matcher.holds(&alert("lag", "db1")) && matcher.holds(&alert("l.g", "db1")) && !matcher.holds(&alert("log", "db1")));
+        assert!(matcher.fits(&alert("lag", "db1")) && matcher.fits(&alert("l.g", "db1")) && !matcher.fits(&alert("log", "db1")));
         assert_eq!(matcher.to_string(), r#"rule=~"l\\.g|lag""#);
         let nothing = LabelMatcher::any_of("severity", &[]).expect_err("it matches nothing");
         assert_eq!(nothing.to_string(), "`severity`: an empty list of values matches nothing; name a value, or remove the line");

@@ -34,13 +34,13 @@ impl Matchers {
     }
 
     /// Returns true if every matcher fits the alert.
-    pub fn hold(&self, alert: &Alert) -> bool {
-        self.0.iter().all(|matcher| matcher.holds(alert))
+    pub fn fit(&self, alert: &Alert) -> bool {
+        self.0.iter().all(|matcher| matcher.fits(alert))
     }
 
     /// Describes the first matcher that does not fit, and the label's actual value; `None` if all fit.
     pub fn objection(&self, alert: &Alert) -> Option<String> {
-        let matcher = self.0.iter().find(|matcher| !matcher.holds(alert))?;
+        let matcher = self.0.iter().find(|matcher| !matcher.fits(alert))?;
         if let Some(why) = matcher.problem() {
             return Some(format!("{matcher}, which cannot be used: {why}"));
         }
@@ -51,8 +51,8 @@ impl Matchers {
     }
 
     /// Returns true if the matchers fit every alert, because each also fits a missing label.
-    pub fn take_all(&self) -> bool {
-        self.0.iter().all(|matcher| matcher.takes(""))
+    pub fn fit_all(&self) -> bool {
+        self.0.iter().all(|matcher| matcher.fits_value(""))
     }
 
     /// Why no alert can ever match: a severity or a kind of subject that does not exist.
@@ -60,7 +60,7 @@ impl Matchers {
         let severities = [Severity::Info, Severity::Warning, Severity::Critical].map(Severity::as_str);
         [("severity", severities.to_vec()), ("kind", SubjectKind::NAMES.to_vec())].into_iter().find_map(|(label, known)| {
             let about: Vec<&LabelMatcher> = self.0.iter().filter(|matcher| matcher.name() == label).collect();
-            let possible = known.iter().any(|value| about.iter().all(|matcher| matcher.takes(value)));
+            let possible = known.iter().any(|value| about.iter().all(|matcher| matcher.fits_value(value)));
             let text = about.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             (!possible).then(|| Never { text, label, given: about.iter().map(|matcher| matcher.value().to_owned()).collect(), known })
         })
@@ -137,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn matchers_that_mean_everything_are_known() {
-        let all = |texts: &[&str]| parse(texts).expect("right").take_all();
+    fn matchers_that_fit_every_alert_are_recognised() {
+        let all = |texts: &[&str]| parse(texts).expect("right").fit_all();
         assert!(all(&[]) && all(&["rule=~.*"]) && all(&["rule!=x", "rule=~.*"]));
         assert!(!all(&["rule=~.+"]) && !all(&["rule=~.*", "severity=info"]));
     }
 
     #[test]
-    fn they_are_few_and_small() {
+    fn number_and_memory_of_matchers_are_limited() {
         assert_eq!(parse(&["rule=a"; MATCHERS_MAX + 1]), Err(MatcherError::TooMany));
         let large = r"rule=~(\pL|\pN){3}";
         assert!(large.parse::<LabelMatcher>().expect("one alone is small").bytes() < MATCHERS_BYTES_MAX);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn matchers_that_no_alert_fulfils_are_known() {
+    fn matchers_that_no_alert_fits_are_recognised() {
         let never = |texts: &[&str]| parse(texts).expect("right").never().map(|never| never.to_string());
         assert_eq!(
             never(&["severity=critcal"]).as_deref(),
@@ -173,14 +173,14 @@ mod tests {
         let stored = serde_json::to_string(&parse(&["rule=~l.g", "rule!~x"]).expect("right")).expect("JSON");
         let read = || serde_json::from_str::<Matchers>(&stored).expect("it was written so");
         let mut matchers = read();
-        assert!(!matchers.hold(&alert), "a pattern that is not compiled holds for nothing");
+        assert!(!matchers.fit(&alert), "a pattern that is not compiled holds for nothing");
         matchers.compile(&mut ROOM.clone());
-        assert!(matchers.hold(&alert) && matchers.problem().is_none());
+        assert!(matchers.fit(&alert) && matchers.problem().is_none());
         matchers.release();
-        assert!(!matchers.hold(&alert));
+        assert!(!matchers.fit(&alert));
         let mut without_room = read();
         without_room.compile(&mut Room { bytes: 100, ..ROOM });
-        assert!(!without_room.hold(&alert));
+        assert!(!without_room.fit(&alert));
         assert!(without_room.problem().is_some_and(|why| why.contains("no room")), "{:?}", without_room.problem());
         assert_eq!(without_room, read(), "it is kept as it was");
         let broken: Matchers = serde_json::from_str(r#"["rule=~("]"#).expect("its form is right");

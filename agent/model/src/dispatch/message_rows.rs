@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::ledger::{Ended, Entry};
 use crate::alert::Alert;
 use crate::notification::{MessageAlert, MessageReason};
-use crate::outbox::{NewRow, Tells};
+use crate::outbox::{IncidentPart, NewRow};
 use crate::subject::Label;
 
 impl Entry {
     /// Makes the next row of this entry. The row's id contains its number, which is stored, so a restart does not change it.
-    pub(super) fn row(&mut self, tells: Tells, alert: MessageAlert) -> NewRow {
+    pub(super) fn row(&mut self, part: IncidentPart, alert: MessageAlert) -> NewRow {
         self.rows = self.rows.saturating_add(1);
         NewRow {
             id: format!("{}-{}-{}", self.fingerprint, self.incident, self.rows),
@@ -19,7 +19,7 @@ impl Entry {
             group_labels: self.group_labels.clone(),
             fingerprint: self.fingerprint,
             incident: self.incident,
-            tells,
+            part,
             alert,
             others_firing: 0,
         }
@@ -94,13 +94,13 @@ mod tests {
     #[test]
     fn evidence_is_bounded_and_omitted_lines_are_counted() {
         let evidence = |count: usize| (0..count).map(|number| Label::new(format!("line {number}"), "x".repeat(480))).collect::<Vec<_>>();
-        let told = |evidence: Vec<Label>| {
+        let message = |evidence: Vec<Label>| {
             let mut alert = crate::dispatch::stories::alert("lag", "db1");
             alert.evidence = evidence;
             message_alert(&alert, MessageReason::Firing)
         };
-        assert_eq!(told(evidence(4)).evidence, evidence(4));
-        let cut = told(evidence(16)).evidence;
+        assert_eq!(message(evidence(4)).evidence, evidence(4));
+        let cut = message(evidence(16)).evidence;
         assert_eq!((&cut[..4], &cut[4]), (&evidence(4)[..], &Label::new("left out", "12 of 16 lines")));
     }
 

@@ -34,7 +34,7 @@ pub use self::explain::{ReceiverTrace, RouteTrace, Trace};
 pub use self::flush::{Release, Withheld};
 pub use self::inhibit::Inhibition;
 pub use self::key::IncidentKey;
-pub use self::ledger::{Entry, Hold, HoldReason, Told};
+pub use self::ledger::{Entry, Hold, HoldReason, SentState};
 pub use self::matcher::{LabelMatcher, MATCHERS_BYTES_MAX, MATCHERS_MAX, MatcherError, label_of};
 pub use self::matchers::{Matchers, Never};
 pub use self::message_rows::message_alert;

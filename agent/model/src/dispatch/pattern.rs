@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_value_fits_or_it_does_not() {
+    fn a_pattern_must_fit_the_whole_value() {
         check("db[0-9]", &["db1"], &["db", "xdb1", "db12", "db1\n"]);
         check("a|ab", &["a", "ab"], &["abc", ""]);
         check("", &[""], &["a"]);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_takes_no_more_than_it_may() {
+    fn a_compiled_pattern_has_a_memory_limit() {
         let why = Pattern::new("(x{1000}){1000}").expect_err("it is too large");
         assert!(why.contains("size limit"), "{why}");
         for text in [r"(\pL|\pN){3}", r"\w+", r"[\w.-]+\.example\.com", "a|b|c"] {

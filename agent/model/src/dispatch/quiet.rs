@@ -17,8 +17,8 @@ pub(super) enum News {
 
 /// The interval of a group for each severity. An alert waits only after messages with an alert at least as grave as itself.
 ///
-/// A message with ends only reports nothing that fires, so new alerts do not wait for it. A new critical alert never waits. After "no
-/// server takes writes", people must learn a minute later that two servers do.
+/// A message with ends only reports nothing that fires, so new alerts do not wait for it. A new critical alert never waits for the interval:
+/// a minute after "no server takes writes", the message that two servers take writes must be sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Quiet {
     /// Monotonic time at which the interval after the latest message ends.
@@ -29,7 +29,7 @@ pub(super) struct Quiet {
 
 impl Quiet {
     /// Records a message whose interval ends at `until`. `gravest` is the highest severity that it reports as firing, if any.
-    pub(super) fn told(&mut self, gravest: Option<Severity>, until: Duration) {
+    pub fn record_message(&mut self, gravest: Option<Severity>, until: Duration) {
         self.until = self.until.max(Some(until));
         for (severity, as_grave_until) in Severity::ALL.into_iter().zip(&mut self.as_grave_until) {
             if gravest >= Some(severity) {
@@ -67,10 +67,10 @@ mod tests {
 
     /// Checks when news is due after earlier messages, each at a second and with an interval of 300 s.
     #[track_caller]
-    fn check(told: &[(u64, Option<Severity>)], news: News, now: u64, expected: u64) {
+    fn check(sent: &[(u64, Option<Severity>)], news: News, now: u64, expected: u64) {
         let mut quiet = Quiet::default();
-        told.iter().for_each(|(at, gravest)| quiet.told(*gravest, Duration::from_secs(at + 300)));
-        assert_eq!(quiet.due(news, WAIT, Duration::from_secs(now)), Duration::from_secs(expected), "{told:?}: {news:?} at {now}");
+        sent.iter().for_each(|(at, gravest)| quiet.record_message(*gravest, Duration::from_secs(at + 300)));
+        assert_eq!(quiet.due(news, WAIT, Duration::from_secs(now)), Duration::from_secs(expected), "{sent:?}: {news:?} at {now}");
     }
 
     #[test]
@@ -98,10 +98,10 @@ mod tests {
 
     #[test]
     fn calmer_messages_do_not_prolong_the_wait_of_graver_news() {
-        let told = [(0, Some(Warning)), (200, Some(Info))];
-        check(&told, News::New(Warning), 250, 300);
-        check(&told, News::New(Warning), 310, 340);
-        check(&told, News::New(Info), 310, 500);
+        let sent = [(0, Some(Warning)), (200, Some(Info))];
+        check(&sent, News::New(Warning), 250, 300);
+        check(&sent, News::New(Warning), 310, 340);
+        check(&sent, News::New(Info), 310, 500);
     }
 
     #[test]

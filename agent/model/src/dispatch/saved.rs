@@ -18,9 +18,9 @@ use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
 
 /// Most memory of the patterns that a start compiles, kept or dropped, in bytes. This bounds their time to about a second.
 const COMPILED_AT_START_MAX: usize = 32 << 20;
-/// Time after a start without reminders, at most one interval of them: the agent must look at its servers first. Otherwise a reminder that
-/// is due reports alerts of a server that is down, which `server-down` explains.
-const FIRST_LOOKS_MAX: Duration = Duration::from_mins(2);
+/// Longest time after a start without reminders; shorter if the reminder interval is shorter. The agent must read its servers first.
+/// Otherwise a due reminder would report alerts about a server that is down, which `server-down` explains.
+const FIRST_COLLECTIONS_MAX: Duration = Duration::from_mins(2);
 
 /// Everything that a new process needs to continue.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -100,9 +100,9 @@ impl Dispatcher {
         let proven: BTreeSet<Fingerprint> = saved.entries.iter().filter_map(|entry| entry.hold.as_ref()?.by_unreachable()).collect();
         for alert in &open {
             if proven.contains(&alert.fingerprint) {
-                self.inhibitions.was_proven(alert);
+                self.inhibitions.restore_proof(alert);
             }
-            self.inhibitions.fires(alert);
+            self.inhibitions.record_firing(alert);
             self.incidents.insert((alert.fingerprint, alert.incident), Incident::new(alert));
         }
         let mut unrouted = Vec::new();
@@ -116,7 +116,7 @@ impl Dispatcher {
             }
         }
         // Receivers that a new route leads to are notified of alerts that still fire.
-        open.into_iter().for_each(|alert| self.stands(alert, now));
+        open.into_iter().for_each(|alert| self.record_open(alert, now));
         self.recheck = true;
         unrouted
     }
@@ -149,7 +149,7 @@ impl Dispatcher {
         let leads = |route: &&Route| route.receiver == entry.receiver;
         let by_route = self.routes.receivers(&alert).into_iter().find(|(receiver, _)| *receiver == entry.receiver);
         // A receiver that got the beginning gets the end, even if no route leads new alerts there.
-        let route = by_route.map(|(_, route)| route).or_else(|| self.routes.routes.iter().find(leads).filter(|_| entry.told.is_some()));
+        let route = by_route.map(|(_, route)| route).or_else(|| self.routes.routes.iter().find(leads).filter(|_| entry.sent.is_some()));
         let is_known = self.routes.receivers.contains(&entry.receiver);
         let Some(route) = route.filter(|_| is_known) else {
             self.touched.entries.insert(done);
@@ -160,19 +160,19 @@ impl Dispatcher {
         let id = (entry.receiver.clone(), entry.group_key.clone());
         let group = self.groups.entry(id.clone()).or_insert(group);
         group.members.insert(key);
-        if let Some(told) = &mut entry.told {
-            let elapsed = Duration::from_millis(now.wall_ms.saturating_sub(told.at_ms));
-            let soonest = now.monotonic + group.repeat.min(FIRST_LOOKS_MAX);
-            told.repeat_at = repeat_at(now.monotonic, group.repeat, elapsed).map(|at| at.max(soonest));
+        if let Some(sent) = &mut entry.sent {
+            let elapsed = Duration::from_millis(now.wall_ms.saturating_sub(sent.at_ms));
+            let soonest = now.monotonic + group.repeat.min(FIRST_COLLECTIONS_MAX);
+            sent.repeat_at = repeat_at(now.monotonic, group.repeat, elapsed).map(|at| at.max(soonest));
             // A time in the future means that the clock was set back. The real time is unknown, so that message does not make grave news
             // wait.
-            let gravest = (told.at_ms <= now.wall_ms).then_some(told.severity);
-            group.quiet.told(gravest, now.monotonic + group.interval.saturating_sub(elapsed));
+            let gravest = (sent.at_ms <= now.wall_ms).then_some(sent.severity);
+            group.quiet.record_message(gravest, now.monotonic + group.interval.saturating_sub(elapsed));
         }
         let waits = entry.due_at_ms.map(|due_at_ms| Duration::from_millis(due_at_ms.saturating_sub(now.wall_ms)).min(longest));
         let due = match waits {
             Some(wait) => Some(now.monotonic + wait),
-            None => entry.told.as_ref().and_then(|told| told.repeat_at),
+            None => entry.sent.as_ref().and_then(|sent| sent.repeat_at),
         };
         if waits.is_some() || entry.ended.is_some() {
             group.news.insert(key);

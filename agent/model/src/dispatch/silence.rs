@@ -93,7 +93,7 @@ pub enum SilenceError {
 impl Silence {
     /// Checks a new silence: its matchers, its times, its author and its comment.
     pub fn check(&self, now_ms: u64) -> Result<(), SilenceError> {
-        if self.matchers.take_all() {
+        if self.matchers.fit_all() {
             return Err(SilenceError::TakesAll);
         }
         if self.ends_at_ms <= self.starts_at_ms {
@@ -119,7 +119,7 @@ impl Silence {
 
     /// Returns true if the silence is in force and matches the alert.
     pub fn hides(&self, alert: &Alert, now_ms: u64) -> bool {
-        self.state(now_ms) == SilenceState::Active && self.matchers.hold(alert)
+        self.state(now_ms) == SilenceState::Active && self.matchers.fit(alert)
     }
 
     /// Memory of the silence, in bytes.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::breaker::{Pauses, Steps};
 use crate::notification::UndeliveredReason;
 
-/// Longest pauses before the second, third and later attempts; the last one repeats. Grave news may wait for a receiver that is back, so a
-/// minute is the limit. One message a minute harms no receiver.
+/// Longest pauses before the second, third and later attempts; the last one repeats. A minute is the limit, because grave news may wait for
+/// a receiver that works again. One message a minute harms no receiver.
 pub(super) const PAUSES: Pauses = Pauses {
     steps: Steps::Listed(&[Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)]),
     share_min: 0.0,
@@ -14,8 +14,8 @@ pub(super) const PAUSES: Pauses = Pauses {
     shortest: Duration::from_millis(500),
 };
 
-/// Longest pause that a receiver may ask for.
-const ASKED_MAX: Duration = Duration::from_secs(3_600);
+/// Longest pause that a receiver may request.
+const REQUESTED_PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Pause while the notifier plugin does not serve. Usually the agent has just started.
 pub(super) const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
@@ -37,11 +37,11 @@ pub(super) const TOO_LATE: Patience = Patience { pauses_max: Duration::from_secs
 /// A row is given up after an hour of pauses if the receiver refuses the credentials.
 pub(super) const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_600), reason: UndeliveredReason::Unauthorised };
 
-/// Pause after this many failed attempts, never shorter than the receiver asked for. `chance` from 0 to 1 is full jitter, so that many
+/// Pause after this many failed attempts, never shorter than the pause that the receiver requested. `chance` from 0 to 1 is full jitter, so that many
 /// rows do not return at once.
-pub(super) fn pause(attempts: u32, asked: Option<Duration>, chance: f64) -> Duration {
+pub fn pause(attempts: u32, requested: Option<Duration>, chance: f64) -> Duration {
     let jittered = PAUSES.pause(attempts, chance);
-    asked.map_or(jittered, |asked| asked.min(ASKED_MAX).max(jittered))
+    requested.map_or(jittered, |requested| requested.min(REQUESTED_PAUSE_MAX).max(jittered))
 }
 
 #[cfg(test)]
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_receiver_may_ask_for_more_within_reason_and_never_for_less() {
-        let asked = |seconds| pause(1, Some(Duration::from_secs(seconds)), 1.0).as_secs();
-        assert_eq!((asked(0), asked(60), asked(1_000_000_000)), (5, 60, 3_600));
+        let requested = |seconds| pause(1, Some(Duration::from_secs(seconds)), 1.0).as_secs();
+        assert_eq!((requested(0), requested(60), requested(1_000_000_000)), (5, 60, 3_600));
     }
 }

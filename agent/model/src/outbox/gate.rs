@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_that_is_asked_for_is_no_failure() {
+    fn a_requested_pause_is_no_failure() {
         let mut gate = Gate::default();
         for _ in 0..10 {
             gate.sent();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_is_gone_is_left_alone() {
+    fn no_message_is_sent_to_a_receiver_that_is_gone() {
         let mut gate = Gate::default();
         gate.gone();
         assert_eq!((gate.state(), gate.opens_at()), (GateState::Gone, None));

@@ -19,4 +19,4 @@ mod stories;
 
 pub use self::gate::GateState;
 pub use self::queue::{Batch, Next, Queue, ROWS_PER_MESSAGE_MAX, Settlement};
-pub use self::row::{NewRow, OutboxState, Row, Tells, UnknownPart, UnknownState};
+pub use self::row::{IncidentPart, NewRow, OutboxState, Row, UnknownPart, UnknownState};

@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::queue::{Batch, Next, Queue, Settlement};
-use super::row::{Row, Tells};
+use super::row::{IncidentPart, Row};
 use super::stories::{SECOND, row};
 use crate::notification::{Delivery, UndeliveredReason};
 
 #[derive(Debug, Clone)]
 enum Event {
     /// The incident with this number begins, changes or ends.
-    Tell(u64),
+    Advance(u64),
     /// A message is sent.
     Send,
     /// The oldest or youngest message in flight is answered.
@@ -41,7 +41,7 @@ enum Answer {
 fn event() -> impl Strategy<Value = Event> {
     let answer = prop_oneof![3 => Just(Answer::Accept), 2 => Just(Answer::Busy), 1 => Just(Answer::Lost), 1 => Just(Answer::Refuse)];
     prop_oneof![
-        4 => (0..6_u64).prop_map(Event::Tell),
+        4 => (0..6_u64).prop_map(Event::Advance),
         4 => Just(Event::Send),
         4 => (any::<bool>(), answer).prop_map(|(oldest, answer)| Event::Answer(oldest, answer)),
         1 => any::<bool>().prop_map(Event::Kill),
@@ -75,33 +75,33 @@ struct World {
     /// Every row that was ever made.
     made: BTreeMap<u64, Row>,
     /// Incidents whose beginning was given up and not sent otherwise.
-    untold: BTreeSet<u64>,
+    without_beginning: BTreeSet<u64>,
     /// Youngest delivered row of each incident.
     delivered: BTreeMap<u64, u64>,
     under_way: Vec<Batch>,
     now: Duration,
     next_seq: u64,
     /// Number of rows made so far for each incident.
-    told: BTreeMap<u64, u64>,
+    rows_made: BTreeMap<u64, u64>,
     /// Rows that arrived, by message id.
     arrived: BTreeMap<String, Vec<u64>>,
     /// Rows in the order of their first arrival.
-    heard: Vec<Row>,
+    received: Vec<Row>,
     dead: Vec<Row>,
 }
 
 impl World {
-    fn tell(&mut self, incident: u64) {
-        let step = self.told.entry(incident).or_default();
+    fn advance(&mut self, incident: u64) {
+        let step = self.rows_made.entry(incident).or_default();
         *step += 1;
-        let tells = match *step {
-            1 => Tells::Begin,
-            2 | 3 => Tells::Change,
-            4 => Tells::End,
+        let part = match *step {
+            1 => IncidentPart::Begin,
+            2 | 3 => IncidentPart::Change,
+            4 => IncidentPart::End,
             _ => return,
         };
         self.next_seq += 1;
-        let row = row(self.next_seq, incident, tells, &format!("group {}", incident % 2), self.now);
+        let row = row(self.next_seq, incident, part, &format!("group {}", incident % 2), self.now);
         self.made.insert(row.seq, row.clone());
         self.store.insert(row.seq, Stored { row: row.clone(), is_sending: false });
         self.queue.push(row);
@@ -110,7 +110,7 @@ impl World {
     fn send(&mut self) -> bool {
         match self.queue.take(self.now) {
             None => return false,
-            Some(Next::Settle(settlement)) => self.keep(&settlement),
+            Some(Next::Settle(settlement)) => self.store_settlement(&settlement),
             Some(Next::Send(batch)) => {
                 for seq in &batch.seqs {
                     assert!(self.under_way.iter().all(|other| !other.seqs.contains(seq)), "{seq} is under way already");
@@ -131,8 +131,8 @@ impl World {
     fn arrive(&mut self, batch: &Batch) {
         let before = self.arrived.insert(batch.id.clone(), batch.seqs.clone());
         assert!(before.is_none_or(|before| before == batch.seqs), "{} named other rows before", batch.id);
-        let known: BTreeSet<u64> = self.heard.iter().map(|row| row.seq).collect();
-        self.heard.extend(batch.seqs.iter().filter(|seq| !known.contains(seq)).map(|seq| self.made[seq].clone()));
+        let known: BTreeSet<u64> = self.received.iter().map(|row| row.seq).collect();
+        self.received.extend(batch.seqs.iter().filter(|seq| !known.contains(seq)).map(|seq| self.made[seq].clone()));
     }
 
     fn answer(&mut self, batch: Batch, answer: Answer) {
@@ -147,17 +147,17 @@ impl World {
         };
         let settlement = self.queue.settle(&batch, delivery, self.now, 0.5);
         if self.build == Build::Right {
-            self.keep(&settlement);
+            self.store_settlement(&settlement);
         }
     }
 
     /// Stores a settlement.
-    fn keep(&mut self, settlement: &Settlement) {
+    fn store_settlement(&mut self, settlement: &Settlement) {
         match settlement {
             Settlement::Delivered { seqs, .. } => {
                 for seq in seqs {
                     let row = self.store.remove(seq).expect("settled once").row;
-                    self.untold.remove(&row.incident);
+                    self.without_beginning.remove(&row.incident);
                     self.delivered.insert(row.incident, row.seq);
                 }
             }
@@ -174,10 +174,10 @@ impl World {
             Settlement::Dead { seqs, .. } => {
                 for seq in seqs {
                     let row = self.store.remove(seq).expect("settled once").row;
-                    match row.tells {
-                        Tells::Begin => self.untold.insert(row.incident),
-                        Tells::Change => false,
-                        Tells::End => self.untold.remove(&row.incident),
+                    match row.part {
+                        IncidentPart::Begin => self.without_beginning.insert(row.incident),
+                        IncidentPart::Change => false,
+                        IncidentPart::End => self.without_beginning.remove(&row.incident),
                     };
                     self.dead.push(row);
                 }
@@ -190,8 +190,8 @@ impl World {
             self.arrive(batch);
         }
         self.queue = Queue::default();
-        for incident in &self.untold {
-            self.queue.push_untold(super::stories::fingerprint(*incident), *incident);
+        for incident in &self.without_beginning {
+            self.queue.record_lost_beginning(super::stories::fingerprint(*incident), *incident);
         }
         for stored in self.store.values_mut() {
             if std::mem::take(&mut stored.is_sending) {
@@ -202,27 +202,27 @@ impl World {
     }
 
     fn retry(&mut self) {
-        let heard = |row: &Row| self.delivered.get(&row.incident).is_some_and(|youngest| *youngest > row.seq);
-        let (late, again) = std::mem::take(&mut self.dead).into_iter().partition(heard);
+        let received = |row: &Row| self.delivered.get(&row.incident).is_some_and(|youngest| *youngest > row.seq);
+        let (late, again) = std::mem::take(&mut self.dead).into_iter().partition(received);
         self.dead = late;
         self.queue.revive();
         for dead in again {
             let row = Row { due: self.now, attempts: 0, waited: Duration::ZERO, message: None, ..dead };
             self.store.insert(row.seq, Stored { row: row.clone(), is_sending: false });
             // The row may have arrived before it was given up; now it is sent again.
-            self.heard.retain(|heard| heard.seq != row.seq);
-            if row.tells == Tells::Begin {
-                self.untold.remove(&row.incident);
+            self.received.retain(|received| received.seq != row.seq);
+            if row.part == IncidentPart::Begin {
+                self.without_beginning.remove(&row.incident);
             }
             if let Some(settlement) = self.queue.push_again(row) {
-                self.keep(&settlement);
+                self.store_settlement(&settlement);
             }
         }
     }
 
     fn step(&mut self, event: Event) {
         match event {
-            Event::Tell(incident) => self.tell(incident),
+            Event::Advance(incident) => self.advance(incident),
             Event::Send => drop(self.send()),
             Event::Answer(oldest, answer) => {
                 if !self.under_way.is_empty() {
@@ -259,15 +259,15 @@ impl World {
         if !self.queue.is_empty() || !self.store.is_empty() {
             complaints.push(format!("something is left: {:?}", self.queue));
         }
-        let ended: BTreeSet<u64> = self.heard.iter().chain(&self.dead).map(|row| row.seq).collect();
+        let ended: BTreeSet<u64> = self.received.iter().chain(&self.dead).map(|row| row.seq).collect();
         let lost = self.made.values().filter(|row| !ended.contains(&row.seq));
-        complaints.extend(lost.map(|row| format!("neither heard nor given up: {row:?}")));
-        for incident in self.told.keys() {
-            let of: Vec<&Row> = self.heard.iter().filter(|row| row.incident == *incident).collect();
+        complaints.extend(lost.map(|row| format!("neither received nor given up: {row:?}")));
+        for incident in self.rows_made.keys() {
+            let of: Vec<&Row> = self.received.iter().filter(|row| row.incident == *incident).collect();
             if !of.is_sorted_by_key(|row| row.seq) {
                 complaints.push(format!("out of order: {of:?}"));
             }
-            if of.first().is_some_and(|first| first.tells == Tells::End) {
+            if of.first().is_some_and(|first| first.part == IncidentPart::End) {
                 complaints.push(format!("an end of what never began: {of:?}"));
             }
         }
@@ -294,7 +294,7 @@ fn an_agent_that_marks_before_it_sends_is_caught() {
     };
     assert_eq!(caught(Build::Right), None);
     let complaint = caught(Build::MarksBeforeItSends).expect("it loses what was under way when it died");
-    assert!(complaint.contains("neither heard nor given up"), "{complaint}");
+    assert!(complaint.contains("neither received nor given up"), "{complaint}");
 }
 
 proptest! {
@@ -306,10 +306,10 @@ proptest! {
     #[test]
     fn no_incident_waits_for_another_one(stuck in 0..5_u64, rows in vec((0..5_u64, 0..2_u64), 1..20)) {
         let mut queue = Queue::default();
-        queue.push(row(1, stuck, Tells::Begin, "stuck", Duration::ZERO));
+        queue.push(row(1, stuck, IncidentPart::Begin, "stuck", Duration::ZERO));
         let Some(Next::Send(_hanging)) = queue.take(Duration::ZERO) else { panic!("it is due") };
         for (index, (incident, group)) in rows.iter().enumerate() {
-            queue.push(row(index as u64 + 2, *incident, Tells::Change, &group.to_string(), Duration::ZERO));
+            queue.push(row(index as u64 + 2, *incident, IncidentPart::Change, &group.to_string(), Duration::ZERO));
         }
         let mut sent = BTreeSet::new();
         while let Some(Next::Send(batch)) = queue.take(Duration::ZERO) {

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::backoff;
 use super::backoff::Patience;
 use super::gate::{Gate, GateState};
-use super::row::{Row, Tells};
+use super::row::{IncidentPart, Row};
 use crate::alert::Fingerprint;
 use crate::notification::{Delivery, UndeliveredReason};
 use crate::text::hex;
@@ -102,7 +102,7 @@ pub struct Queue {
     /// The rows of `ready`, by group key.
     groups: HashMap<String, BTreeSet<u64>>,
     /// Incidents whose beginning was given up, so that the receiver never got it.
-    untold: HashSet<Incident>,
+    without_beginning: HashSet<Incident>,
     gate: Gate,
 }
 
@@ -115,8 +115,8 @@ impl Queue {
         rows.insert(seq);
         self.rows.insert(seq, row);
         if first.is_none_or(|first| seq < first) {
-            first.into_iter().for_each(|first| self.hide(first));
-            self.show(seq);
+            first.into_iter().for_each(|first| self.remove_ready(first));
+            self.add_ready(seq);
         }
     }
 
@@ -127,7 +127,7 @@ impl Queue {
         let may_arrive = |seq: &u64| self.is_under_way(*seq) || self.rows.get(seq).is_some_and(|row| row.message.is_some());
         if younger.is_some_and(|mut younger| younger.any(may_arrive)) {
             let why = "a younger notification of the incident is on its way".to_owned();
-            self.lose(&row);
+            self.record_loss(&row);
             return Some(Settlement::Dead { seqs: vec![row.seq], reason: UndeliveredReason::Overtaken, why });
         }
         self.push(row);
@@ -135,8 +135,8 @@ impl Queue {
     }
 
     /// Records that an earlier process gave up the beginning of this incident.
-    pub fn push_untold(&mut self, fingerprint: Fingerprint, incident: u64) {
-        self.untold.insert((fingerprint, incident));
+    pub fn record_lost_beginning(&mut self, fingerprint: Fingerprint, incident: u64) {
+        self.without_beginning.insert((fingerprint, incident));
     }
 
     /// Number of rows that are not settled, those being sent included.
@@ -170,7 +170,7 @@ impl Queue {
         if seqs.is_empty() {
             return None;
         }
-        seqs.iter().for_each(|seq| self.hide(*seq));
+        seqs.iter().for_each(|seq| self.remove_ready(*seq));
         Some(self.give_up(seqs, UndeliveredReason::Dropped, "a person dropped it".to_owned()))
     }
 
@@ -195,21 +195,21 @@ impl Queue {
         }
         let (_, first) = *self.ready.first()?;
         let row = self.rows.get(&first)?.clone();
-        if row.tells == Tells::End && self.untold.contains(&(row.fingerprint, row.incident)) {
-            self.hide(first);
-            let why = "the receiver never heard that it began".to_owned();
-            return Some(Next::Settle(self.give_up(vec![first], UndeliveredReason::Untold, why)));
+        if row.part == IncidentPart::End && self.without_beginning.contains(&(row.fingerprint, row.incident)) {
+            self.remove_ready(first);
+            let why = "the receiver did not get the message that it began".to_owned();
+            return Some(Next::Settle(self.give_up(vec![first], UndeliveredReason::BeginningNotSent, why)));
         }
-        let seqs = self.company(&row, now);
+        let seqs = self.rows_for_message(&row, now);
         let attempt = seqs.iter().filter_map(|seq| self.rows.get(seq)).map(|row| row.attempts).max().unwrap_or(0) + 1;
         let id = row.message.unwrap_or_else(|| self.message_id(&seqs));
-        seqs.iter().for_each(|seq| self.hide(*seq));
+        seqs.iter().for_each(|seq| self.remove_ready(*seq));
         self.gate.sent();
         Some(Next::Send(Batch { id, seqs, attempt }))
     }
 
     /// Rows that are sent together with this row: those of its earlier message, or else those due in its group.
-    fn company(&self, row: &Row, now: Duration) -> Vec<u64> {
+    fn rows_for_message(&self, row: &Row, now: Duration) -> Vec<u64> {
         let belongs = |other: &Row| match &row.message {
             Some(message) => other.message.as_ref() == Some(message),
             None => other.message.is_none() && other.due <= now,
@@ -219,7 +219,7 @@ impl Queue {
             let Some(head) = self.rows.get(first) else { continue };
             let incident = (head.fingerprint, head.incident);
             // Only the end of the incident is left, and it is not sent to this receiver.
-            if head.tells == Tells::End && self.untold.contains(&incident) {
+            if head.part == IncidentPart::End && self.without_beginning.contains(&incident) {
                 continue;
             }
             let of_incident = self.incidents.get(&incident).into_iter().flatten();
@@ -291,10 +291,10 @@ impl Queue {
 
     fn delivered(&mut self, seqs: Vec<u64>, note: Option<String>, now: Duration) -> Settlement {
         for row in self.remove(&seqs) {
-            self.untold.remove(&(row.fingerprint, row.incident));
+            self.without_beginning.remove(&(row.fingerprint, row.incident));
         }
         if self.gate.accepted(now) {
-            self.hurry(now);
+            self.make_retries_due(now);
         }
         Settlement::Delivered { seqs, note }
     }
@@ -318,23 +318,23 @@ impl Queue {
         if waited >= patience.pauses_max {
             return self.give_up(seqs, patience.reason, why);
         }
-        self.show_first(&seqs);
+        self.add_ready_first(&seqs);
         Settlement::Waiting { seqs, attempts: batch.attempt, pause, message, reason, why }
     }
 
     fn give_up(&mut self, seqs: Vec<u64>, reason: UndeliveredReason, why: String) -> Settlement {
         for row in self.remove(&seqs) {
-            self.lose(&row);
+            self.record_loss(&row);
         }
         Settlement::Dead { seqs, reason, why }
     }
 
     /// Records that a row is given up. Without its beginning, the end of an incident is not sent.
-    fn lose(&mut self, row: &Row) {
-        match row.tells {
-            Tells::Begin => self.untold.insert((row.fingerprint, row.incident)),
-            Tells::Change => false,
-            Tells::End => self.untold.remove(&(row.fingerprint, row.incident)),
+    fn record_loss(&mut self, row: &Row) {
+        match row.part {
+            IncidentPart::Begin => self.without_beginning.insert((row.fingerprint, row.incident)),
+            IncidentPart::Change => false,
+            IncidentPart::End => self.without_beginning.remove(&(row.fingerprint, row.incident)),
         };
     }
 
@@ -354,14 +354,14 @@ impl Queue {
         }
         for row in &removed {
             if let Some(next) = self.incidents.get(&(row.fingerprint, row.incident)).and_then(BTreeSet::first).copied() {
-                self.show(next);
+                self.add_ready(next);
             }
         }
         removed
     }
 
     /// Makes rows due that waited only for a failed receiver, which works again.
-    fn hurry(&mut self, now: Duration) {
+    fn make_retries_due(&mut self, now: Duration) {
         let late: Vec<(Duration, u64)> = self.ready.iter().filter(|(due, _)| *due > now).copied().collect();
         for (due, seq) in late {
             if let Some(row) = self.rows.get_mut(&seq).filter(|row| row.attempts > 0) {
@@ -372,23 +372,23 @@ impl Queue {
         }
     }
 
-    fn show_first(&mut self, seqs: &[u64]) {
+    fn add_ready_first(&mut self, seqs: &[u64]) {
         for seq in seqs {
             let Some(row) = self.rows.get(seq) else { continue };
             if self.incidents.get(&(row.fingerprint, row.incident)).and_then(BTreeSet::first) == Some(seq) {
-                self.show(*seq);
+                self.add_ready(*seq);
             }
         }
     }
 
-    fn show(&mut self, seq: u64) {
+    fn add_ready(&mut self, seq: u64) {
         if let Some(row) = self.rows.get(&seq) {
             self.ready.insert((row.due, seq));
             self.groups.entry(row.group_key.clone()).or_default().insert(seq);
         }
     }
 
-    fn hide(&mut self, seq: u64) {
+    fn remove_ready(&mut self, seq: u64) {
         let Some(row) = self.rows.get(&seq) else { return };
         self.ready.remove(&(row.due, seq));
         if let Some(group) = self.groups.get_mut(&row.group_key) {

@@ -12,7 +12,7 @@ use crate::subject::Label;
 /// Part of an incident that a row reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Tells {
+pub enum IncidentPart {
     /// The first notification of the incident for its receiver.
     Begin,
     /// A change of the incident: its severity, flapping or a reminder.
@@ -21,7 +21,7 @@ pub enum Tells {
     End,
 }
 
-impl Tells {
+impl IncidentPart {
     /// Stored name of the part.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,11 +37,11 @@ impl Tells {
 #[error("no part of an incident is called so")]
 pub struct UnknownPart;
 
-impl FromStr for Tells {
+impl FromStr for IncidentPart {
     type Err = UnknownPart;
 
     fn from_str(text: &str) -> Result<Self, UnknownPart> {
-        [Self::Begin, Self::Change, Self::End].into_iter().find(|tells| tells.as_str() == text).ok_or(UnknownPart)
+        [Self::Begin, Self::Change, Self::End].into_iter().find(|part| part.as_str() == text).ok_or(UnknownPart)
     }
 }
 
@@ -103,7 +103,8 @@ pub struct NewRow {
     /// Number of the incident.
     pub incident: u64,
     /// Part of the incident that the row reports.
-    pub tells: Tells,
+    #[serde(rename = "tells")]
+    pub part: IncidentPart,
     /// The alert as the message shows it.
     pub alert: MessageAlert,
     /// Number of alerts of the group that fire and are not part of this message.
@@ -119,7 +120,7 @@ impl NewRow {
             group_key: self.group_key.clone(),
             fingerprint: self.fingerprint,
             incident: self.incident,
-            tells: self.tells,
+            part: self.part,
             due,
             attempts: 0,
             waited: Duration::ZERO,
@@ -142,7 +143,7 @@ pub struct Row {
     /// Number of the incident.
     pub incident: u64,
     /// Part of the incident that the row reports.
-    pub tells: Tells,
+    pub part: IncidentPart,
     /// Monotonic time before which the row is not sent.
     pub due: Duration,
     /// Number of failed attempts.

@@ -96,7 +96,7 @@ mod tests {
             group: String::new(),
             fingerprint: alert().fingerprint,
             incident: 7,
-            tells: pharos_model::outbox::Tells::Begin,
+            tells: pharos_model::outbox::IncidentPart::Begin,
             title: String::new(),
             severity: Severity::Critical,
             state,

@@ -102,7 +102,7 @@ pub(crate) fn item(row: &OutboxRow) -> NotificationItem {
         group: row.made.group_key.clone(),
         fingerprint: row.made.fingerprint.to_string(),
         incident: row.made.incident,
-        tells: row.made.tells,
+        tells: row.made.part,
         title: row.made.alert.title.clone(),
         severity: row.made.alert.severity,
         state: row.state,

@@ -81,7 +81,7 @@ async fn add(
     let picture = state.board.picture();
     let added = AddedSilence {
         silence: item(&silence, now_ms),
-        open_alerts_that_match: picture.alerts.iter().filter(|alert| silence.matchers.hold(alert)).count() as u64,
+        open_alerts_that_match: picture.alerts.iter().filter(|alert| silence.matchers.fit(alert)).count() as u64,
         notes: unknown_labels(&silence),
     };
     Ok(Answer::with_status(StatusCode::CREATED, added))

@@ -8,7 +8,7 @@ use super::*;
 use crate::dispatch::flush::BEHIND_PAUSE;
 use crate::dispatch::key::GroupId;
 use crate::dispatch::{Dispatcher, Release};
-use crate::outbox::Tells;
+use crate::outbox::IncidentPart;
 
 /// A deliberate mistake of the agent under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ enum Wrong {
     /// Every message counts as one of the gravest severity.
     AllAlike,
     /// A held notification counts as sent at every release.
-    HeldIsTold,
+    HeldCountsAsSent,
     /// A restart counts every earlier message as one of the gravest severity.
     RestartsAlike,
 }
@@ -119,41 +119,41 @@ impl Watch {
         }
         self.was_set = false;
         if self.wrong == Wrong::RestartsAlike {
-            take_for_grave(&mut self.town.dispatcher, |_, _| true, self.town.now.monotonic);
+            count_as_grave(&mut self.town.dispatcher, |_, _| true, self.town.now.monotonic);
         }
         self.release();
     }
 
     fn release(&mut self) {
         let release = self.town.release();
-        self.err(&release);
+        self.apply_mistake(&release);
         self.room_since_ms = self.town.has_room.then(|| self.room_since_ms.unwrap_or(self.now_ms()));
         // A message of this very release may also be too late.
-        self.look();
-        self.listen(&release.rows);
-        self.look();
+        self.find_missing();
+        self.record_sent(&release.rows);
+        self.find_missing();
     }
 
-    fn err(&mut self, release: &Release) {
+    fn apply_mistake(&mut self, release: &Release) {
         let now = self.town.now.monotonic;
         let dispatcher = &mut self.town.dispatcher;
         match self.wrong {
             Wrong::AllAlike => {
-                let told = |id: &GroupId| release.rows.iter().any(|row| (&row.receiver, &row.group_key) == (&id.0, &id.1));
-                take_for_grave(dispatcher, |id, _| told(id), now);
+                let is_sent = |id: &GroupId| release.rows.iter().any(|row| (&row.receiver, &row.group_key) == (&id.0, &id.1));
+                count_as_grave(dispatcher, |id, _| is_sent(id), now);
             }
-            Wrong::HeldIsTold => {
+            Wrong::HeldCountsAsSent => {
                 let held = dispatcher.held.clone();
                 let holds = |id: &GroupId, members: &BTreeSet<IncidentKey>| members.iter().any(|key| held.contains(&(*key, id.0.clone())));
-                take_for_grave(dispatcher, holds, now);
+                count_as_grave(dispatcher, holds, now);
             }
             Wrong::Nothing | Wrong::RestartsAlike => {}
         }
     }
 
-    fn listen(&mut self, rows: &[NewRow]) {
+    fn record_sent(&mut self, rows: &[NewRow]) {
         let key = |row: &NewRow| (row.receiver.clone(), (row.fingerprint, row.incident));
-        let over: BTreeSet<_> = rows.iter().filter(|row| row.tells == Tells::End).map(key).collect();
+        let over: BTreeSet<_> = rows.iter().filter(|row| row.part == IncidentPart::End).map(key).collect();
         let mut gravest: BTreeMap<GroupId, Option<Severity>> = BTreeMap::new();
         for row in rows {
             let of_group = gravest.entry((row.receiver.clone(), row.group_key.clone())).or_default();
@@ -169,7 +169,7 @@ impl Watch {
     }
 
     /// Records which receivers miss a notification, and since when.
-    fn look(&mut self) {
+    fn find_missing(&mut self) {
         let mut owed = BTreeMap::new();
         for alert in self.town.book.alerts() {
             let key = (alert.fingerprint, alert.incident);
@@ -182,7 +182,7 @@ impl Watch {
                 let since_ms = *self.owed_since_ms.get(&who).unwrap_or(&from_ms);
                 let waited_ms = self.now_ms() - since_ms;
                 if waited_ms > millis(route.group_wait) {
-                    self.complaints.push(format!("{receiver} waits {waited_ms} ms to hear of {} of {}", alert.rule, alert.subject.id));
+                    self.complaints.push(format!("{receiver} waits {waited_ms} ms for {} of {}", alert.rule, alert.subject.id));
                 }
                 owed.insert(who, since_ms);
             }
@@ -201,10 +201,10 @@ impl Watch {
     }
 }
 
-fn take_for_grave(dispatcher: &mut Dispatcher, concerned: impl Fn(&GroupId, &BTreeSet<IncidentKey>) -> bool, now: Duration) {
+fn count_as_grave(dispatcher: &mut Dispatcher, concerned: impl Fn(&GroupId, &BTreeSet<IncidentKey>) -> bool, now: Duration) {
     for (id, group) in &mut dispatcher.groups {
         if concerned(id, &group.members) {
-            group.quiet.told(Some(Severity::Critical), now + group.interval);
+            group.quiet.record_message(Some(Severity::Critical), now + group.interval);
         }
     }
 }
@@ -243,9 +243,9 @@ fn a_dispatcher_that_counts_the_wrong_things_as_sent_is_caught() {
         verdict.err().map(|err| err.to_string())
     };
     assert_eq!(caught(Wrong::Nothing), None);
-    for wrong in [Wrong::AllAlike, Wrong::HeldIsTold, Wrong::RestartsAlike] {
+    for wrong in [Wrong::AllAlike, Wrong::HeldCountsAsSent, Wrong::RestartsAlike] {
         let complaint = caught(wrong).unwrap_or_else(|| panic!("{wrong:?} gets past"));
-        assert!(complaint.contains(" ms to hear of "), "{complaint}");
+        assert!(complaint.contains(" ms for "), "{complaint}");
     }
 }
 

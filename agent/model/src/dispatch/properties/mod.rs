@@ -16,7 +16,7 @@ use super::stories::{Town, alert, route};
 use super::{IncidentKey, Route, SavedDispatch};
 use crate::alert::{Fingerprint, SavedBook};
 use crate::finding::Severity;
-use crate::outbox::{NewRow, Tells};
+use crate::outbox::{IncidentPart, NewRow};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -39,10 +39,10 @@ const MATCHERS: [&str; 3] = ["rule=lag", "subject=db1", "severity=critical"];
 const WRONG: [&str; 3] = ["lag", "disk", "server-down"];
 
 fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![8 => happening(), 1 => happening().prop_map(|last| Event::Kill(Box::new(last)))]
+    prop_oneof![8 => single_event(), 1 => single_event().prop_map(|last| Event::Kill(Box::new(last)))]
 }
 
-fn happening() -> impl Strategy<Value = Event> {
+fn single_event() -> impl Strategy<Value = Event> {
     let some = |severity| Just(Some(severity));
     let severity = || prop_oneof![3 => Just(None), 1 => some(Severity::Info), 2 => some(Severity::Warning), 2 => some(Severity::Critical)];
     let wrong = [severity().boxed(), severity().boxed(), prop_oneof![4 => Just(None), 1 => Just(Some(Severity::Critical))].boxed()];
@@ -72,7 +72,7 @@ struct World {
     town: Town,
     build: Build,
     stored: (SavedBook, SavedDispatch),
-    heard: BTreeMap<(String, IncidentKey), Vec<Tells>>,
+    received: BTreeMap<(String, IncidentKey), Vec<IncidentPart>>,
     withheld: BTreeSet<(String, IncidentKey)>,
     /// Rows by receiver and id.
     rows: BTreeMap<(String, String), NewRow>,
@@ -84,15 +84,15 @@ impl World {
     fn new(routes: Vec<Route>, build: Build) -> Self {
         let town = Town::new(routes);
         let stored = town.export();
-        let (heard, rows) = (BTreeMap::new(), BTreeMap::new());
-        Self { town, build, stored, heard, withheld: BTreeSet::new(), rows, fired: BTreeSet::new(), complaints: Vec::new() }
+        let (received, rows) = (BTreeMap::new(), BTreeMap::new());
+        Self { town, build, stored, received, withheld: BTreeSet::new(), rows, fired: BTreeSet::new(), complaints: Vec::new() }
     }
 
     fn step(&mut self, event: &Event) {
         match event {
             Event::Kill(last) => self.die_after(last),
             event => {
-                happen(&mut self.town, event);
+                apply(&mut self.town, event);
                 self.release();
             }
         }
@@ -105,15 +105,15 @@ impl World {
         let for_good = release.withheld.into_iter().filter(|withheld| withheld.for_good);
         self.withheld.extend(for_good.map(|withheld| (withheld.receiver, withheld.key)));
         self.stored = self.town.export();
-        self.tell(release.rows);
+        self.send(release.rows);
     }
 
     fn die_after(&mut self, last: &Event) {
-        happen(&mut self.town, last);
+        apply(&mut self.town, last);
         let release = self.town.release();
         match self.build {
             Build::Right => {}
-            Build::RowsFirst => self.tell(release.rows),
+            Build::RowsFirst => self.send(release.rows),
             Build::LedgerFirst => self.stored = self.town.export(),
         }
         self.town.restart_with(self.stored.clone());
@@ -121,12 +121,12 @@ impl World {
     }
 
     /// Sends stored rows, each once.
-    fn tell(&mut self, rows: Vec<NewRow>) {
+    fn send(&mut self, rows: Vec<NewRow>) {
         for row in rows {
             match self.rows.insert((row.receiver.clone(), row.id.clone()), row.clone()) {
                 Some(known) if known == row => {}
                 Some(_) => self.complaints.push(format!("the id {} was given twice", row.id)),
-                None => self.heard.entry((row.receiver, (row.fingerprint, row.incident))).or_default().push(row.tells),
+                None => self.received.entry((row.receiver, (row.fingerprint, row.incident))).or_default().push(row.part),
             }
         }
     }
@@ -153,22 +153,22 @@ impl World {
     fn judge(mut self) -> Vec<String> {
         self.settle();
         let mut complaints = self.complaints;
-        for (who, heard) in &self.heard {
-            let count = |wanted| heard.iter().filter(|tells| **tells == wanted).count();
-            let is_whole = heard.first() == Some(&Tells::Begin) && heard.last() == Some(&Tells::End);
-            if !is_whole || count(Tells::Begin) != 1 || count(Tells::End) != 1 {
-                complaints.push(format!("{who:?} heard {heard:?}"));
+        for (who, received) in &self.received {
+            let count = |wanted| received.iter().filter(|part| **part == wanted).count();
+            let is_whole = received.first() == Some(&IncidentPart::Begin) && received.last() == Some(&IncidentPart::End);
+            if !is_whole || count(IncidentPart::Begin) != 1 || count(IncidentPart::End) != 1 {
+                complaints.push(format!("{who:?} got {received:?}"));
             }
             if self.withheld.contains(who) {
-                complaints.push(format!("{who:?} was told, and said not to be"));
+                complaints.push(format!("{who:?} got messages, but was reported as withheld"));
             }
         }
         // A route without matchers leads every alert to its receiver.
         for route in self.town.routes.routes.iter().filter(|route| route.matchers.0.is_empty()) {
             for key in &self.fired {
                 let who = (route.receiver.clone(), *key);
-                if !self.heard.contains_key(&who) && !self.withheld.contains(&who) {
-                    complaints.push(format!("{who:?} was neither told nor said why not"));
+                if !self.received.contains_key(&who) && !self.withheld.contains(&who) {
+                    complaints.push(format!("{who:?} was neither sent nor reported as withheld"));
                 }
             }
         }
@@ -180,7 +180,7 @@ impl World {
     }
 }
 
-fn happen(town: &mut Town, event: &Event) {
+fn apply(town: &mut Town, event: &Event) {
     match event {
         Event::Judge(subject, wrong) => {
             let wrong: Vec<(&str, Severity)> =
@@ -197,7 +197,7 @@ fn happen(town: &mut Town, event: &Event) {
         Event::Room(has_room) => town.has_room = *has_room,
         Event::Step(seconds) => town.now.wall_ms = town.now.wall_ms.saturating_add_signed(1_000 * seconds),
         Event::Restart => town.restart(),
-        Event::Kill(last) => happen(town, last),
+        Event::Kill(last) => apply(town, last),
     }
 }
 
@@ -224,10 +224,10 @@ fn an_agent_that_does_not_store_all_at_once_is_caught() {
         verdict.err().map(|err| err.to_string())
     };
     assert_eq!(caught(Build::Right), None);
-    let complaint = caught(Build::RowsFirst).expect("it tells what it knows nothing of once it is back");
-    assert!(complaint.contains(" heard ["), "{complaint}");
-    let complaint = caught(Build::LedgerFirst).expect("it is sure to have told what nobody heard");
-    assert!(complaint.contains(" heard [") || complaint.contains("neither told nor said why not"), "{complaint}");
+    let complaint = caught(Build::RowsFirst).expect("it sends rows that its ledger does not have after the restart");
+    assert!(complaint.contains(" got ["), "{complaint}");
+    let complaint = caught(Build::LedgerFirst).expect("it records messages as sent that never arrived");
+    assert!(complaint.contains(" got [") || complaint.contains("neither sent nor reported as withheld"), "{complaint}");
 }
 
 proptest! {
@@ -257,7 +257,7 @@ proptest! {
         let mut town = Town::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
         let mut store: BTreeMap<(String, Fingerprint, u64), super::Entry> = BTreeMap::new();
         for event in &events {
-            happen(&mut town, event);
+            apply(&mut town, event);
             town.release();
             let changes = town.dispatcher.take_changes();
             for entry in changes.entries {

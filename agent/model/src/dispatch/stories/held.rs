@@ -20,7 +20,7 @@ fn a_silenced_alert_is_sent_when_the_silence_ends() {
     assert_eq!(reasons(&release), [("ops", "silenced", false)]);
     assert_eq!(town.dispatcher.next_due(town.now), Some(town.now.monotonic + Duration::from_secs(3_570)), "the end of the silence");
     town.pass(3_570);
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"]);
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn an_expired_silence_releases_its_alerts_and_an_active_one_hides_their_end_too(
     town.silence("s2", &["rule=disk"], 3_600);
     town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
     town.pass(30);
-    assert!(town.told().is_empty());
+    assert!(town.sent().is_empty());
     town.dispatcher.expire_silence("s1", town.now).expect("it is there");
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(300);
     let release = town.release();
@@ -44,7 +44,7 @@ fn an_end_is_sent_despite_silences_to_every_receiver_that_got_the_beginning() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    town.told();
+    town.sent();
     town.silence("s1", &["rule=lag"], 360_000);
     town.judge("db1", &[("lag", Critical)]);
     town.pass(5 * 3_600);
@@ -52,7 +52,7 @@ fn an_end_is_sent_despite_silences_to_every_receiver_that_got_the_beginning() {
     assert_eq!((release.rows.len(), reasons(&release)), (0, vec![("ops", "silenced", false)]), "neither the change nor a reminder");
     town.judge("db1", &[]);
     town.pass(300);
-    assert_eq!(town.told(), ["ops: lag of db1 resolved, critical"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 resolved, critical"]);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn an_unreachable_server_is_sent_alone() {
         release.rows.iter().map(line).collect::<Vec<_>>(),
         ["ops: server-down of db1 resolved, critical", "ops: disk of db1 fires, warning"]
     );
-    assert_eq!(reasons(&release), [("ops", "inhibited", true)], "what it explained to its end is not told");
+    assert_eq!(reasons(&release), [("ops", "inhibited", true)], "an alert that it explained to its end is not sent");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn configured_inhibitions_require_equal_labels() {
     town.judge("db1", &[("disk", Warning), ("lag", Warning)]);
     town.judge("db2", &[("lag", Warning)]);
     town.pass(30);
-    assert_eq!(town.told(), ["ops: disk of db1 fires, warning", "ops: lag of db2 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: disk of db1 fires, warning", "ops: lag of db2 fires, warning"]);
     let trace = town.dispatcher.explain(&alert("lag", "db1"), town.now);
     assert_eq!(trace.inhibited_by.map(|by| (by.rule, by.by)), Some(("disk".to_owned(), alert("disk", "db1").fingerprint)));
 }
@@ -104,11 +104,11 @@ fn a_receiver_far_behind_gets_its_alerts_when_it_has_room() {
     assert_eq!((release.rows.len(), reasons(&release)), (0, vec![("ops", "behind", false), ("ops", "behind", false)]));
     town.judge("db1", &[("disk", Warning)]);
     town.pass(300);
-    assert_eq!(town.told(), [""; 0]);
+    assert_eq!(town.sent(), [""; 0]);
     town.has_room = true;
     town.pass(300);
     assert_eq!(
-        town.told(),
+        town.sent(),
         ["ops: disk of db1 fires, warning", "ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"],
         "also what ended meanwhile"
     );
@@ -123,7 +123,7 @@ fn an_alert_that_was_never_sent_may_be_acknowledged_too() {
     town.pass(30);
     assert_eq!(reasons(&town.release()), [("ops", "acknowledged", false)]);
     town.dispatcher.unacknowledge(fingerprint).expect("it fires");
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"]);
     assert!(town.dispatcher.acknowledge(alert("disk", "db1").fingerprint, "ann", "?", town.now).is_err(), "it does not fire");
     assert!(town.dispatcher.acknowledge(fingerprint, "", "?", town.now).is_err(), "nobody signed");
 }
@@ -139,7 +139,7 @@ fn an_alert_about_a_receiver_goes_to_another_one() {
     };
     assert_eq!(receivers(vec![route(&[], "ops")]), ["pager"], "the first other receiver, when every route leads to the one in trouble");
     assert_eq!(receivers(vec![route(&[], "ops"), route(&[], "boss")]), ["boss"]);
-    assert_eq!(receivers(vec![route(&["rule=disk"], "ops")]), [""; 0], "what no route takes is told to nobody");
+    assert_eq!(receivers(vec![route(&["rule=disk"], "ops")]), [""; 0], "an alert without a route is sent to no receiver");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn the_trace_shows_each_decision_with_its_reason() {
     town.silence("s1", &["rule=lag"], 3_600);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    town.told();
+    town.sent();
     let trace = town.dispatcher.explain(&alert("lag", "db1"), town.now);
     let routes: Vec<_> = trace.routes.iter().map(|route| (route.receiver.as_str(), route.why.as_deref())).collect();
     assert_eq!(
@@ -160,7 +160,7 @@ fn the_trace_shows_each_decision_with_its_reason() {
         ]
     );
     let receiver = &trace.receivers[0];
-    assert_eq!((receiver.receiver.as_str(), receiver.told.is_none()), ("ops", true));
+    assert_eq!((receiver.receiver.as_str(), receiver.sent.is_none()), ("ops", true));
     assert_eq!(receiver.held.as_deref(), Some("silenced by ann (s1): maintenance"));
     assert_eq!(trace.silences[0].id, "s1");
     assert!(matches!(
@@ -174,11 +174,11 @@ fn a_clock_that_goes_back_does_not_bring_a_silence_back() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.silence("s1", &["rule=lag"], 60);
     town.pass(60);
-    town.told();
+    town.sent();
     town.now.wall_ms -= 3_600_000;
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"]);
 }
 
 #[test]
@@ -187,9 +187,9 @@ fn a_clock_that_goes_back_before_a_silence_began_frees_what_it_held() {
     town.judge("db1", &[("lag", Warning)]);
     town.silence("s1", &["rule=lag"], 60);
     town.pass(30);
-    assert!(town.told().is_empty());
+    assert!(town.sent().is_empty());
     town.now.wall_ms -= 3_600_000;
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"], "by its clock the silence begins in an hour");
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"], "by its clock the silence begins in an hour");
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn silences_have_a_bound_and_the_oldest_that_is_over_makes_room() {
     let refused = town.dispatcher.silence(Silence { ends_at_ms: town.now.wall_ms + 1, ..one_more.clone() }, town.now);
     assert_eq!(refused, Err(crate::dispatch::SilenceError::TooMany));
     town.pass(60);
-    town.told();
+    town.sent();
     town.dispatcher.silence(Silence { ends_at_ms: town.now.wall_ms + 1, ..one_more }, town.now).expect("there is room");
     assert!(town.dispatcher.silences().all(|silence| silence.id != "s0000"));
 }
@@ -235,7 +235,7 @@ fn silences_take_only_so_much_memory_and_those_that_are_over_make_room() {
     town.restart();
     assert!(town.dispatcher.silences().all(|silence| silence.matchers.problem().is_none()));
     town.pass(60);
-    town.told();
+    town.sent();
     town.silence("one-more", &[&large], 60);
 }
 
@@ -259,5 +259,5 @@ fn a_stored_silence_that_finds_no_room_hides_nothing_and_the_others_hold() {
     assert_eq!(town.dispatcher.silences().count(), 202, "all are kept");
     town.judge("db1", &[("lag", Warning), ("disk", Warning), ("a", Warning)]);
     town.pass(30);
-    assert_eq!(town.told(), ["ops: a of db1 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: a of db1 fires, warning"]);
 }

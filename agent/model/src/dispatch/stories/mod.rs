@@ -92,7 +92,7 @@ impl Town {
         let outcome = Outcome::Judged(Report { findings, ..Report::default() });
         let cycle = Cycle { plugin: "essentials", snapshot: &snapshot, rules: &rules, outcome };
         let transitions = self.book.apply(cycle, self.now);
-        self.dispatcher.asked("essentials", &snapshot, &self.book);
+        self.dispatcher.record_judged("essentials", &snapshot, &self.book);
         transitions.iter().for_each(|transition| self.dispatcher.observe(transition, self.now));
     }
 
@@ -114,7 +114,7 @@ impl Town {
     }
 
     /// Releases, and returns one line for each row.
-    pub(super) fn told(&mut self) -> Vec<String> {
+    pub fn sent(&mut self) -> Vec<String> {
         self.release().rows.iter().map(line).collect()
     }
 
@@ -204,22 +204,22 @@ fn finding(rule: &str, severity: Severity) -> Finding {
 fn alerts_within_the_wait_are_sent_as_one_message() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
-    assert!(town.told().is_empty(), "the first of a group waits for others");
+    assert!(town.sent().is_empty(), "the first of a group waits for others");
     town.pass(20);
     town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
     town.judge("db2", &[("lag", Warning)]);
     town.pass(10);
-    assert_eq!(town.told(), ["ops: disk of db1 fires, warning", "ops: lag of db1 fires, warning"], "ids decide the order among equals");
+    assert_eq!(town.sent(), ["ops: disk of db1 fires, warning", "ops: lag of db1 fires, warning"], "ids decide the order among equals");
     town.pass(20);
-    assert_eq!(town.told(), ["ops: lag of db2 fires, warning"], "another group has its own time");
+    assert_eq!(town.sent(), ["ops: lag of db2 fires, warning"], "another group has its own time");
     town.judge("db1", &[("disk", Warning)]);
     town.pass(200);
-    assert!(town.told().is_empty(), "news of a group that was just told wait for its interval");
+    assert!(town.sent().is_empty(), "news waits for the interval after the latest message of its group");
     town.pass(80);
-    assert_eq!(town.told(), ["ops: lag of db1 resolved, warning (and 1 more)"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 resolved, warning (and 1 more)"]);
     town.judge("db1", &[]);
     town.pass(300);
-    assert_eq!(town.told(), ["ops: disk of db1 resolved, warning"]);
+    assert_eq!(town.sent(), ["ops: disk of db1 resolved, warning"]);
 }
 
 #[test]
@@ -227,13 +227,13 @@ fn a_graver_alert_does_not_wait_for_the_interval() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    town.told();
+    town.sent();
     town.judge("db1", &[("lag", Critical)]);
     town.pass(30);
-    assert_eq!(town.told(), ["ops: lag of db1 changed, critical"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 changed, critical"]);
     town.judge("db1", &[("lag", Info)]);
     town.pass(30);
-    assert!(town.told().is_empty());
+    assert!(town.sent().is_empty());
 }
 
 #[test]
@@ -243,9 +243,9 @@ fn an_incident_that_ended_before_it_was_sent_is_sent_as_a_whole() {
     town.pass(5);
     town.judge("db1", &[]);
     town.pass(25);
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"]);
     town.pass(10_000);
-    assert!(town.told().is_empty());
+    assert!(town.sent().is_empty());
     assert_eq!(town.dispatcher.export(), SavedDispatch::default(), "nothing is left");
 }
 
@@ -255,10 +255,10 @@ fn routes_apply_in_order_and_continue_only_if_configured() {
     let mut town = Town::new(vec![first, route(&["rule=lag"], "ops"), route(&[], "boss")]);
     town.judge("db1", &[("lag", Critical), ("disk", Warning), ("a", Critical)]);
     town.pass(30);
-    let mut told = town.told();
-    told.sort();
+    let mut sent = town.sent();
+    sent.sort();
     assert_eq!(
-        told,
+        sent,
         [
             "boss: a of db1 fires, critical",
             "boss: disk of db1 fires, warning",
@@ -274,13 +274,13 @@ fn receivers_of_the_beginning_get_the_end_and_another_severity_adds_a_receiver()
     let mut town = Town::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"]);
     town.judge("db1", &[("lag", Critical)]);
     town.pass(30);
-    assert_eq!(town.told(), ["ops: lag of db1 changed, critical", "pager: lag of db1 fires, critical"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 changed, critical", "pager: lag of db1 fires, critical"]);
     town.judge("db1", &[]);
     town.pass(300);
-    assert_eq!(town.told(), ["ops: lag of db1 resolved, critical", "pager: lag of db1 resolved, critical"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 resolved, critical", "pager: lag of db1 resolved, critical"]);
 }
 
 #[test]
@@ -288,21 +288,21 @@ fn receivers_get_reminders_until_the_end_or_an_acknowledgement() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    town.told();
+    town.sent();
     town.pass(4 * 3_600);
-    assert_eq!(town.told(), ["ops: lag of db1 still fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 still fires, warning"]);
     let fingerprint = alert("lag", "db1").fingerprint;
     town.dispatcher.acknowledge(fingerprint, "ann", "on it", town.now).expect("it fires");
     town.pass(4 * 3_600);
-    assert!(town.told().is_empty(), "somebody takes care of it");
+    assert!(town.sent().is_empty(), "a person takes care of it");
     town.judge("db1", &[("lag", Critical)]);
     town.pass(30);
-    assert_eq!(town.told(), ["ops: lag of db1 changed, critical"], "it became graver than what was acknowledged");
+    assert_eq!(town.sent(), ["ops: lag of db1 changed, critical"], "it became graver than what was acknowledged");
     town.pass(4 * 3_600);
-    assert_eq!(town.told(), ["ops: lag of db1 still fires, critical"], "and nobody acknowledged that");
+    assert_eq!(town.sent(), ["ops: lag of db1 still fires, critical"], "and no person acknowledged that");
     town.judge("db1", &[]);
     town.pass(300);
-    assert_eq!(town.told(), ["ops: lag of db1 resolved, critical"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 resolved, critical"]);
 }
 
 #[test]
@@ -311,10 +311,10 @@ fn a_group_with_a_wait_of_zero_is_sent_at_once() {
         Route { group_wait: Duration::ZERO, group_interval: Duration::ZERO, repeat_interval: Duration::ZERO, ..route(&[], "ops") };
     let mut town = Town::new(vec![at_once]);
     town.judge("db1", &[("lag", Warning)]);
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"]);
     town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
-    assert_eq!(town.told(), ["ops: disk of db1 fires, warning (and 1 more)"]);
+    assert_eq!(town.sent(), ["ops: disk of db1 fires, warning (and 1 more)"]);
     town.pass(100_000);
-    assert!(town.told().is_empty(), "nobody is reminded");
+    assert!(town.sent().is_empty(), "reminders are off");
     assert_eq!(town.dispatcher.next_due(town.now), None);
 }

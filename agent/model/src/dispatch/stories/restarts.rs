@@ -8,25 +8,25 @@ fn no_notification_is_repeated_or_lost() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    town.told();
+    town.sent();
     town.silence("s1", &["rule=disk"], 3_600);
     town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
     town.judge("db2", &[("lag", Warning)]);
     town.pass(10);
     town.restart();
-    assert!(town.told().is_empty(), "the wait of the other group is not over");
+    assert!(town.sent().is_empty(), "the wait of the other group is not over");
     town.pass(20);
-    assert_eq!(town.told(), ["ops: lag of db2 fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db2 fires, warning"]);
     town.restart();
     town.pass(280);
-    assert!(town.told().is_empty(), "it is silenced");
+    assert!(town.sent().is_empty(), "it is silenced");
     town.restart();
     town.pass(3_600 - 310);
-    assert_eq!(town.told(), ["ops: disk of db1 fires, warning (and 1 more)"]);
+    assert_eq!(town.sent(), ["ops: disk of db1 fires, warning (and 1 more)"]);
     town.restart();
     town.judge("db1", &[]);
     town.pass(300);
-    assert_eq!(town.told(), ["ops: disk of db1 resolved, warning", "ops: lag of db1 resolved, warning"]);
+    assert_eq!(town.sent(), ["ops: disk of db1 resolved, warning", "ops: lag of db1 resolved, warning"]);
 }
 
 #[test]
@@ -34,16 +34,16 @@ fn reminders_are_due_at_the_same_time_as_before() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    town.told();
+    town.sent();
     town.pass(3 * 3_600);
     town.restart();
     town.pass(3_599);
-    assert!(town.told().is_empty());
+    assert!(town.sent().is_empty());
     town.pass(1);
-    assert_eq!(town.told(), ["ops: lag of db1 still fires, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 still fires, warning"]);
     town.restart();
     town.now.wall_ms += 315_360_000_000;
-    assert!(town.told().is_empty(), "a clock that jumps ten years ahead while we run changes nothing");
+    assert!(town.sent().is_empty(), "a clock that jumps ten years ahead while we run changes nothing");
 }
 
 #[test]
@@ -51,12 +51,12 @@ fn an_acknowledgement_outlives_the_process() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    town.told();
+    town.sent();
     let fingerprint = alert("lag", "db1").fingerprint;
     town.dispatcher.acknowledge(fingerprint, "ann", "on it", town.now).expect("it fires");
     town.restart();
     town.pass(5 * 3_600);
-    assert!(town.told().is_empty());
+    assert!(town.sent().is_empty());
     assert_eq!(town.dispatcher.explain(&alert("lag", "db1"), town.now).acknowledgement.map(|word| word.author), Some("ann".to_owned()));
 }
 
@@ -68,7 +68,7 @@ fn a_waiting_end_is_sent_after_the_restart() {
     town.judge("db1", &[]);
     town.restart();
     town.pass(30);
-    assert_eq!(town.told(), ["ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"]);
+    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"]);
 }
 
 #[test]
@@ -76,16 +76,16 @@ fn new_routes_send_to_their_receivers_and_old_receivers_get_the_end() {
     let mut town = Town::new(vec![route(&[], "ops"), route(&["rule=disk"], "boss")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
-    town.told();
+    town.sent();
     town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
     town.routes.routes = vec![route(&[], "pager"), route(&["rule=nothing"], "ops")];
     town.restart();
     town.pass(30);
-    assert_eq!(town.told(), ["pager: disk of db1 fires, warning", "pager: lag of db1 fires, warning"]);
+    assert_eq!(town.sent(), ["pager: disk of db1 fires, warning", "pager: lag of db1 fires, warning"]);
     town.judge("db1", &[]);
     town.pass(300);
     assert_eq!(
-        town.told(),
+        town.sent(),
         ["ops: lag of db1 resolved, warning", "pager: disk of db1 resolved, warning", "pager: lag of db1 resolved, warning"]
     );
 }
@@ -111,13 +111,13 @@ fn changes_are_pending_until_the_store_accepts_them() {
     assert_eq!((lost.entries.len(), lost.silences.len(), lost.removed.len()), (1, 1, 0));
     assert!(town.dispatcher.take_changes().is_empty());
     town.pass(30);
-    town.told();
+    town.sent();
     town.dispatcher.give_back(lost);
     let changes = town.dispatcher.take_changes();
     assert_eq!((changes.entries.len(), changes.silences.len()), (1, 1));
-    assert!(changes.entries[0].told.is_some(), "as it is by now");
+    assert!(changes.entries[0].sent.is_some(), "as it is by now");
     town.judge("db1", &[]);
     town.pass(300);
-    town.told();
+    town.sent();
     assert_eq!(town.dispatcher.take_changes().removed.len(), 1);
 }

@@ -1,7 +1,7 @@
 //! Converts an alert and the decisions about it to the types of the API.
 
 use pharos_model::alert::Alert;
-use pharos_model::dispatch::{Acknowledgement, ReceiverTrace, RouteTrace, SilenceState, Told, Trace};
+use pharos_model::dispatch::{Acknowledgement, ReceiverTrace, RouteTrace, SentState, SilenceState, Trace};
 
 use crate::api::alert::{AcknowledgementItem, AlertItem, EvidenceItem, SubjectItem};
 use crate::api::decision::{Decision, InhibitionItem, ReceiverDecision, RouteDecision, SilenceDecision, ToldItem};
@@ -80,12 +80,12 @@ fn route(trace: &RouteTrace) -> RouteDecision {
 }
 
 fn receiver(trace: &ReceiverTrace) -> ReceiverDecision {
-    let told = |told: &Told| ToldItem { at: at(told.at_ms), severity: told.severity, flapping: told.flapping };
+    let told = |sent: &SentState| ToldItem { at: at(sent.at_ms), severity: sent.severity, flapping: sent.flapping };
     ReceiverDecision {
         receiver: trace.receiver.clone(),
         group: trace.group_key.clone(),
         group_size: trace.group_size as u64,
-        told: trace.told.as_ref().map(told),
+        told: trace.sent.as_ref().map(told),
         repeats_in_ms: trace.repeats_in_ms,
         due_at: trace.due_at_ms.map(at),
         held: trace.held.clone(),

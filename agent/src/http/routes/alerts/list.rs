@@ -57,6 +57,6 @@ fn order(alert: &Alert) -> (Reverse<Severity>, u64, String) {
 }
 
 fn silenced_by(alert: &Alert, silences: &[Silence], now_ms: u64) -> Vec<String> {
-    let hides = |silence: &&Silence| silence.state(now_ms) == SilenceState::Active && silence.matchers.hold(alert);
+    let hides = |silence: &&Silence| silence.state(now_ms) == SilenceState::Active && silence.matchers.fit(alert);
     silences.iter().filter(hides).map(|silence| silence.id.clone()).collect()
 }
