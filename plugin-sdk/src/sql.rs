@@ -77,7 +77,7 @@ fn is_escaped(name: &str) -> bool {
 }
 
 /// Whether a character is hidden: a control character, a character without width, or a change of the text's direction. Names that differ
-/// only in such characters appear equal. The host has the same list (`pharos_model::text::hides`).
+/// only in such characters appear equal. The host has the same list (`pharos_model::text::is_hidden`).
 fn is_hidden(char: char) -> bool {
     char.is_control()
         || matches!(char,
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn every_character_that_the_host_hides_is_escaped_as_the_host_escapes_it() {
         for char in '\0'..=char::MAX {
-            assert_eq!(is_hidden(char), pharos_model::text::hides(char), "{char:?}");
+            assert_eq!(is_hidden(char), pharos_model::text::is_hidden(char), "{char:?}");
             if !is_hidden(char) {
                 continue;
             }

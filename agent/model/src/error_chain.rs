@@ -5,7 +5,8 @@ use std::error::Error;
 /// Longest text of an error, in bytes. Servers and receivers send texts of any length.
 const ERROR_BYTES_MAX: usize = 2_000;
 
-/// An error with all its causes, outermost first, as one line. The length is bounded, since a part of it may come from a server.
+/// An error with all its causes, outermost first, as one line of at most 2 000 bytes. The length is limited, because a part of the text may
+/// come from a server.
 pub fn chain(err: &dyn Error) -> String {
     let mut text = err.to_string();
     let mut cause = err.source();

@@ -1,4 +1,4 @@
-//! Events: what happened, as the store keeps it and the API shows it.
+//! Events: records of what happened, in the form in which the store and the API have them.
 //!
 //! The code that causes an event builds it, in one place per kind. The store writes [`Event::kind`] and [`Event::stored_detail`], and reads
 //! them back with [`Event::from_stored`]. An event that this version cannot read stays [`EventDetail::Unknown`]: it is shown, not lost.
@@ -13,24 +13,25 @@ use crate::alert::Transition;
 use crate::dispatch::HoldReason;
 use crate::postgres::topology::NewsKind;
 
-/// The version of stored details. Details of version 1 carry no `version`; a later version must write its number, or this program would
-/// misread it.
+/// The version of stored details. Details of version 1 have no field `version`. A later version must write its number, because this version
+/// would misread the details otherwise.
 pub const DETAIL_VERSION: u64 = 1;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Wall clock, milliseconds since 1970.
+    /// Wall clock of the event, milliseconds since 1970.
     pub at_ms: u64,
     /// The id of a plugin, the fingerprint of an alert, the name of a database or the id of a server, depending on the kind.
     pub subject: String,
+    /// Kind of the event, with its stored detail.
     pub detail: EventDetail,
 }
 
-/// The kind of an event, with what is stored of it.
+/// The kind of an event, with its stored detail.
 #[derive(Debug, Clone, PartialEq)]
 pub enum EventDetail {
-    /// A plugin was loaded, refused, removed or the like.
+    /// The state of a plugin changed: it was loaded, refused or removed, for example.
     Plugin(PluginChange),
     /// An alert changed its state.
     Alert(Box<Transition>),
@@ -54,26 +55,29 @@ pub enum EventKind {
     Setting,
 }
 
-/// No event of this version has this kind.
+/// The error for a text that is not the name of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no event is of this kind")]
 pub struct UnknownKind;
 
+/// Stored detail of a change of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginChange {
+    /// Kind of the change.
     pub what: PluginEventKind,
-    /// The sentence that the log has.
+    /// The sentence of the log line.
     pub text: String,
 }
 
+/// Kind of a change of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PluginEventKind {
-    /// A generation began to serve: its subjects must be judged anew.
+    /// A generation began to serve. Its subjects must be judged again.
     Loaded,
-    /// A file was refused; the generation before it serves on.
+    /// A file was refused. The generation before it continues to serve.
     Refused,
-    /// A generation failed its probation; the one before it serves again.
+    /// A generation failed its probation. The generation before it serves again.
     RolledBack,
     /// Calls are paused after too many failures.
     Quarantined,
@@ -83,33 +87,43 @@ pub enum PluginEventKind {
     Removed,
 }
 
+/// Stored detail of a notification that was held back from a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WithheldNotice {
+    /// Name of the receiver.
     pub receiver: String,
+    /// Number of the incident.
     pub incident: u64,
+    /// Kind of the reason.
     pub reason: HoldReason,
     /// The reason as a sentence.
     pub text: String,
-    /// True where the incident is over, so that the receiver will never be notified of it.
+    /// True if the incident is over, so that the receiver will never be notified of it.
     pub for_good: bool,
 }
 
+/// Stored detail of a change of roles in a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleChange {
+    /// Kind of the change.
     pub what: NewsKind,
-    /// The sentence that the log has.
+    /// The sentence of the log line.
     pub text: String,
 }
 
+/// Stored detail of a changed setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingUpdate {
+    /// Name of the setting.
     pub setting: String,
-    /// The value as it may be shown; none where the setting did not exist.
+    /// The value before, without secrets; `None` if the setting did not exist.
     pub before: Option<String>,
+    /// The value after the change, without secrets; `None` if the setting does not exist any more.
     pub after: Option<String>,
 }
 
 impl EventKind {
+    /// All kinds that this version reads.
     pub const ALL: [Self; 5] = [Self::Plugin, Self::Alert, Self::Withheld, Self::Role, Self::Setting];
 
     /// The kind as it is stored.
@@ -133,6 +147,7 @@ impl FromStr for EventKind {
 }
 
 impl PluginEventKind {
+    /// The kind as it is stored and served.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Loaded => "loaded",
@@ -228,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_does_not_know_stays_as_it_is() {
+    fn events_that_this_version_cannot_read_stay_as_they_are() {
         let strangers = [
             ("plan", r#"{"plan":"changed"}"#),
             ("plugin", r#"{"text":"","what":"renamed"}"#),
@@ -244,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_plugin_changes_are_those_that_are_stored() {
+    fn names_of_plugin_changes_equal_their_stored_form() {
         use PluginEventKind::{Loaded, Quarantined, Recovered, Refused, Removed, RolledBack};
         for kind in [Loaded, Refused, RolledBack, Quarantined, Recovered, Removed] {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());

@@ -6,7 +6,7 @@
 //! happened, and of what people did).
 //!
 //! [`catalogue`] lists every metric and table. [`postgres`] and [`redis`] have the calculations behind the collectors; both use [`top`],
-//! [`unjudged`], [`foremost`], [`restarts`] and [`cluster`]. [`budget`] limits the cost of monitoring for a server. [`rule_case`] tests
+//! [`unjudged`], [`row_selection`], [`restarts`] and [`cluster`]. [`budget`] limits the cost of monitoring for a server. [`rule_case`] tests
 //! rules on facts written as text. [`text`] makes foreign text safe to show.
 //!
 //! Invariant: no module reads a clock, a file, the environment or the network. Time is an argument, so every decision is tested in
@@ -25,12 +25,12 @@ pub mod duration;
 pub mod error_chain;
 pub mod event;
 pub mod finding;
-pub mod foremost;
 pub mod notification;
 pub mod outbox;
 pub mod postgres;
 pub mod redis;
 pub mod restarts;
+pub mod row_selection;
 pub mod rule_case;
 pub mod snapshot;
 pub mod subject;

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_reading_of_a_server_is_no_restart_and_neither_is_the_second() {
+    fn the_first_two_readings_of_a_server_report_no_restart() {
         let mut history = RestartHistory::default();
         let crashed = RunReading { statistics_began_at: Some(HOUR), ..reading(HOUR + 1.0, HOUR, HOUR + 0.7) };
         assert!(history.observe(&cluster(), crashed.clone()));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_with_another_name_is_a_restart_and_one_of_the_same_name_is_none_whatever_its_start() {
+    fn only_another_run_id_is_a_restart_of_a_process_that_has_one() {
         let same = history([named("a", HOUR, 10.0), named("a", HOUR + 10.0, 11.9)]);
         assert_eq!(found(&same), []);
         let restarted = history([named("a", HOUR, 10.0), named("b", HOUR + 10.0, HOUR + 5.0)]);
@@ -212,7 +212,11 @@ mod tests {
         let hidden = RunReading { checkpointer_started_at: None, ..reading(HOUR + 1.0, 10.0, 10.0) };
         let crashed = history([reading(HOUR, 10.0, 10.0), hidden.clone(), reading(HOUR + 10.0, 10.0, HOUR + 5.0)]);
         assert_eq!(found(&crashed), [(HOUR + 5.0, RestartKind::ProcessCrash)]);
-        assert_eq!(found(&history([hidden, reading(HOUR + 10.0, 10.0, HOUR + 5.0)])), [], "nobody knows since when it is that one");
+        assert_eq!(
+            found(&history([hidden, reading(HOUR + 10.0, 10.0, HOUR + 5.0)])),
+            [],
+            "the start of the earlier checkpointer is unknown"
+        );
     }
 
     #[test]
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_while_the_agent_was_away_is_found_and_one_of_the_agent_is_none() {
+    fn a_restart_of_the_server_is_found_after_a_restart_of_the_agent() {
         let before = history([reading(HOUR, 10.0, 10.0)]);
         let noted = || serde_json::from_str::<RestartHistory>(&serde_json::to_string(&before).unwrap()).unwrap();
         let mut same = noted();
@@ -249,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_crashes_all_the_time_grows_nothing() {
+    fn the_number_of_stored_restarts_is_limited() {
         let crashes = (1..1_000).map(|second| reading(HOUR + f64::from(second), 10.0, HOUR + f64::from(second) - 0.2));
         assert_eq!(found(&history(crashes)).len(), RESTARTS_MAX);
     }

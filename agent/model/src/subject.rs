@@ -13,12 +13,13 @@ pub struct Label {
 }
 
 impl Label {
+    /// A label with this name and value.
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { name: name.into(), value: value.into() }
     }
 }
 
-/// The kind of a [`Subject`]. Open: a plugin may declare a rule about a kind that this version does not observe.
+/// The kind of a [`Subject`]. A plugin may declare a rule about a kind that this version does not observe.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum SubjectKind {
@@ -34,26 +35,26 @@ pub enum SubjectKind {
     Other(OtherKind),
 }
 
-/// The name of a kind that is not in the table. Only [`SubjectKind::from`] makes it, so a known kind never hides in here.
+/// The name of a kind that is not in the table. Only [`SubjectKind::from`] creates it, so it never is the name of a known kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OtherKind(Box<str>);
 
 /// A row of the table of kinds.
 struct KindRow {
     kind: SubjectKind,
-    /// As the contract, labels and the store spell the kind.
+    /// Name of the kind in the contract, in labels and in the store.
     name: &'static str,
-    /// With its article, for sentences.
+    /// Name of the kind with its article, for sentences.
     described: &'static str,
-    /// How people call the product, where the subject is a server.
+    /// Name of the product. `None` for a subject that is not a server.
     product: Option<&'static str>,
-    /// Names of its metrics begin so. None for the agent, whose metrics are those without a part in the catalogue.
+    /// Beginning of the names of its metrics. `None` for the agent, whose metrics are those without a part in the catalogue.
     metric_prefix: Option<&'static str>,
-    /// Gauge that is 1 while the server can be reached, else 0. None for a subject that is not a server.
+    /// Gauge that is 1 while the server can be reached, else 0. `None` for a subject that is not a server.
     up_metric: Option<&'static str>,
     /// Gauge that is 0 while a server that is up refuses new sessions.
     accepting_metric: Option<&'static str>,
-    /// The kind of its members.
+    /// Kind of the members. `None` for a kind without members.
     members: Option<SubjectKind>,
     /// Labels that every alert and series about such a subject carries.
     labels: &'static [&'static str],
@@ -137,17 +138,17 @@ impl SubjectKind {
         self.row().is_some()
     }
 
-    /// Whether such a subject is one server, which can be down.
+    /// Whether a subject of this kind is one server, which can be down.
     pub fn is_server(&self) -> bool {
         self.up_metric().is_some()
     }
 
-    /// The gauge that is 1 while the server can be reached, else 0. None for a subject that is not a server.
+    /// The gauge that is 1 while the server can be reached, else 0. `None` for a subject that is not a server.
     pub fn up_metric(&self) -> Option<&'static str> {
         self.row()?.up_metric
     }
 
-    /// The gauge that is 0 while a server that is up refuses new sessions. None for a kind without such a state.
+    /// The gauge that is 0 while a server that is up refuses new sessions. `None` for a kind without such a state.
     pub fn accepting_metric(&self) -> Option<&'static str> {
         self.row()?.accepting_metric
     }
@@ -157,7 +158,7 @@ impl SubjectKind {
         self.row().and_then(|row| row.metric_prefix).is_some_and(|prefix| metric.starts_with(prefix))
     }
 
-    /// The kind of its members: a database has the PostgreSQL servers that it consists of.
+    /// Kind of the members: the members of a database are its PostgreSQL servers. `None` for a kind without members.
     pub fn members(&self) -> Option<Self> {
         self.row()?.members.clone()
     }
@@ -167,12 +168,12 @@ impl SubjectKind {
         self.row().map_or(&[], |row| row.labels)
     }
 
-    /// A subject of this kind with its article, for a sentence.
+    /// Name of the kind with its article, for a sentence, such as `a redis server`.
     pub fn described(&self) -> String {
         self.row().map_or_else(|| format!("a {}", self.as_str()), |row| row.described.to_owned())
     }
 
-    /// How people call the product behind a server, such as `PostgreSQL`. The kind's name for anything else.
+    /// Name of the product behind a server, such as `PostgreSQL`. The kind's own name for a subject that is not a server.
     pub fn product(&self) -> &str {
         self.row().and_then(|row| row.product).unwrap_or_else(|| self.as_str())
     }
@@ -222,14 +223,14 @@ impl PartialOrd for SubjectKind {
 
 /// The subject of a snapshot. Mirrors the WIT record `subject`.
 ///
-/// Only `kind` and `id` identify a subject: the version changes with an upgrade and labels with the configuration, while alerts about the
-/// subject go on.
+/// Only `kind` and `id` identify a subject. The version changes with an upgrade and labels with the configuration, while alerts about the
+/// subject continue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Subject {
     pub kind: SubjectKind,
     /// `host:port` of a server, else the configured name.
     pub id: String,
-    /// As the server reports it; empty where there is none.
+    /// Version as the server reports it; empty if there is none.
     pub version: String,
     pub labels: Vec<Label>,
 }
@@ -245,7 +246,7 @@ impl Subject {
         SubjectKey { kind: self.kind.clone(), id: self.id.clone() }
     }
 
-    /// The value of one of its labels.
+    /// Value of the label with this name; `None` if the subject has no such label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
     }
@@ -255,11 +256,12 @@ impl Subject {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SubjectKey {
     pub kind: SubjectKind,
+    /// `host:port` of a server, else the configured name.
     pub id: String,
 }
 
 impl SubjectKey {
-    /// The identity of the subject of this kind and id.
+    /// The identity of the subject with this kind and id.
     pub fn new(kind: impl Into<SubjectKind>, id: impl Into<String>) -> Self {
         Self { kind: kind.into(), id: id.into() }
     }
@@ -277,7 +279,7 @@ mod tests {
     use crate::catalogue::metrics::Metrics;
 
     #[test]
-    fn a_kind_is_its_name_everywhere() {
+    fn a_kind_is_stored_and_read_by_its_name() {
         for kind in SubjectKind::observed() {
             assert_eq!(SubjectKind::from(kind.as_str()), kind);
             assert_eq!(serde_json::to_string(&kind).unwrap(), format!("{:?}", kind.as_str()));
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_stand_in_the_order_of_their_names_and_so_do_kinds() {
+    fn rows_of_the_table_and_kinds_are_sorted_by_name() {
         assert!(SubjectKind::NAMES.is_sorted());
         let mut kinds: Vec<SubjectKind> = ["redis", "zebra", "", "agent", "postgres", "pool"].map(SubjectKind::from).into();
         kinds.sort();

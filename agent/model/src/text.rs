@@ -24,7 +24,7 @@ pub fn block(text: &str, bytes_max: usize) -> Cow<'_, str> {
 /// Cleans a text of several lines that people copy commands from. Removed characters are shown as marks such as `<U+061C>`. A name without
 /// one of its characters could be the name of another thing.
 pub fn marked_block(text: &str, bytes_max: usize) -> Cow<'_, str> {
-    let is_taken_out = |c: char| steers(c) && !matches!(c, '\n' | '\t');
+    let is_taken_out = |c: char| is_steering(c) && !matches!(c, '\n' | '\t');
     if !text.contains(is_taken_out) {
         return block(text, bytes_max);
     }
@@ -68,11 +68,11 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Removes steering characters. The result is borrowed exactly if nothing changed.
 fn clean(text: &str, bytes_max: usize, control: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
-    if text.len() <= bytes_max && text.chars().all(|c| !steers(c) || control(c) == Some(c)) {
+    if text.len() <= bytes_max && text.chars().all(|c| !is_steering(c) || control(c) == Some(c)) {
         return Cow::Borrowed(text);
     }
     let mut cleaned = String::with_capacity(text.len().min(bytes_max));
-    let visible = text.chars().filter_map(|c| if steers(c) { control(c) } else { Some(c) });
+    let visible = text.chars().filter_map(|c| if is_steering(c) { control(c) } else { Some(c) });
     for c in visible {
         if cleaned.len() + c.len_utf8() > bytes_max {
             while cleaned.len() + CUT.len() > bytes_max && cleaned.pop().is_some() {}
@@ -85,7 +85,7 @@ fn clean(text: &str, bytes_max: usize, control: impl Fn(char) -> Option<char>) -
 }
 
 /// Returns true for characters that steer a terminal or a reader: controls, and marks that reorder or hide the text around them.
-pub fn steers(c: char) -> bool {
+pub fn is_steering(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
@@ -95,8 +95,8 @@ pub fn steers(c: char) -> bool {
 /// need them.
 ///
 /// `pharos_plugin::sql` has the same list for guests; a test there compares both.
-pub fn hides(c: char) -> bool {
-    steers(c)
+pub fn is_hidden(c: char) -> bool {
+    is_steering(c)
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200c}' | '\u{200d}'
             | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
@@ -115,7 +115,7 @@ mod tests {
     fn steering_characters_are_in_no_line_and_in_no_name() {
         for character in STEERING {
             let text = format!("a{character}b");
-            assert!(steers(character) && hides(character), "{character:?}");
+            assert!(is_steering(character) && is_hidden(character), "{character:?}");
             assert_eq!((line(&text, 100), block(&text, 100)), ("ab".into(), "ab".into()), "{character:?}");
             let escaped = format!("U&\"a\\{:04X}b\"", u32::from(character));
             assert_eq!(crate::postgres::privilege::sql::identifier(&text), escaped);

@@ -1,8 +1,8 @@
-//! Selection of the things that have series of their own, with `other` for the rest. The selection rarely changes.
+//! Selection of the things that get series of their own, with one series `other` for the rest. The selection rarely changes.
 //!
 //! Counters are exported with the server's own values, which people know from its views. `other` grows by the increments of things without
 //! a series of their own. In the reading in which a thing is chosen or dropped, its increment goes to `other`. So the sum of all rates is
-//! right for every choice. Gauges of the remaining things are summed, or their greatest value is taken.
+//! right for every choice. Gauges of the remaining things are summed, or their greatest value is used.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,15 +14,15 @@ const CLEARLY_BETTER: f64 = 1.2;
 /// Readings that a member may miss before its series ends.
 const ABSENT_READINGS_MAX: u32 = 2;
 
-/// Score of things that always belong to `other`, however few there are.
-pub const NEVER: f64 = f64::NEG_INFINITY;
+/// Score of things that always belong to `other`, even if there is room for more series.
+pub const NEVER_LISTED: f64 = f64::NEG_INFINITY;
 
-/// Thing in one reading.
+/// A thing in one reading, which may get series of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen<const C: usize, const G: usize> {
+pub struct Candidate<const C: usize, const G: usize> {
     /// Unique id that stays the same between readings.
     pub id: u64,
-    /// Rank for series of its own: size, traffic, time, or [`NEVER`].
+    /// Importance of the thing: size, traffic, time, or [`NEVER_LISTED`]. The things with the highest scores get series of their own.
     pub score: f64,
     /// Counters of the thing, as the server counts them.
     pub counters: [f64; C],
@@ -46,7 +46,7 @@ pub enum Fold {
 pub struct Top<const C: usize, const G: usize> {
     members_max: usize,
     folds: [Fold; G],
-    /// Members, each with the number of readings since it was last seen.
+    /// Members, each with the number of readings since it was last read.
     members: BTreeMap<u64, u32>,
     previous: HashMap<u64, [f64; C]>,
     other: [f64; C],
@@ -69,18 +69,18 @@ pub struct Ranked<const C: usize, const G: usize> {
 
 impl<const C: usize, const G: usize> Ranked<C, G> {
     /// Series of the members and of `other`, in the order of `metrics`: counters first, then gauges. `label_values` returns the labels of
-    /// one of `seen`. The labels of `other` are empty but for the last.
+    /// one of `candidates`. The labels of `other` are empty but for the last.
     pub fn families<'a>(
         &self,
         labels: &[&str],
         metrics: &[&'static str],
-        seen: &[Seen<C, G>],
+        candidates: &[Candidate<C, G>],
         label_values: impl Fn(usize) -> Vec<&'a str>,
     ) -> Vec<Family> {
         let mut families = FamiliesBuilder::new(labels, metrics);
         let values = |counters: [f64; C], gauges: [Option<f64>; G]| counters.into_iter().map(Some).chain(gauges).collect::<Vec<_>>();
         for index in &self.members {
-            families.push(&label_values(*index), &values(seen[*index].counters, seen[*index].gauges));
+            families.push(&label_values(*index), &values(candidates[*index].counters, candidates[*index].gauges));
         }
         let mut other = vec![""; labels.len()];
         if let Some(last) = other.last_mut() {
@@ -105,10 +105,10 @@ impl<const C: usize, const G: usize> Top<C, G> {
     }
 
     /// Adds a complete reading. A missing thing does not exist any more, or could not be read.
-    pub fn rank(&mut self, seen: &[Seen<C, G>]) -> Ranked<C, G> {
+    pub fn rank(&mut self, candidates: &[Candidate<C, G>]) -> Ranked<C, G> {
         let before: BTreeSet<u64> = self.members.keys().copied().collect();
-        self.choose(seen);
-        for row in seen {
+        self.choose(candidates);
+        for row in candidates {
             let stays = before.contains(&row.id) && self.members.contains_key(&row.id);
             // A new thing may have counted for years, so its first value is no increment.
             let counted = self.previous.insert(row.id, row.counters);
@@ -118,22 +118,27 @@ impl<const C: usize, const G: usize> Top<C, G> {
                 *other += if new >= old { new - old } else { new };
             }
         }
-        self.remove_absent(seen);
-        let (members, rest): (Vec<usize>, Vec<usize>) = (0..seen.len()).partition(|index| self.members.contains_key(&seen[*index].id));
-        let other_gauges = std::array::from_fn(|gauge| fold(self.folds[gauge], rest.iter().filter_map(|row| seen[*row].gauges[gauge])));
-        let crowded_out = rest.iter().copied().filter(|row| seen[*row].score > NEVER).collect();
+        self.remove_absent(candidates);
+        let (members, rest): (Vec<usize>, Vec<usize>) =
+            (0..candidates.len()).partition(|index| self.members.contains_key(&candidates[*index].id));
+        let other_gauges =
+            std::array::from_fn(|gauge| fold(self.folds[gauge], rest.iter().filter_map(|row| candidates[*row].gauges[gauge])));
+        let crowded_out = rest.iter().copied().filter(|row| candidates[*row].score > NEVER_LISTED).collect();
         Ranked { members, other: self.other, other_gauges, folded: rest.len(), crowded_out }
     }
 
-    fn choose(&mut self, seen: &[Seen<C, G>]) {
-        let scores: HashMap<u64, f64> = seen.iter().map(|row| (row.id, row.score)).collect();
+    fn choose(&mut self, candidates: &[Candidate<C, G>]) {
+        let scores: HashMap<u64, f64> = candidates.iter().map(|row| (row.id, row.score)).collect();
         self.members.retain(|id, absent| {
             let score = scores.get(id);
             *absent = if score.is_some() { 0 } else { *absent + 1 };
-            *absent <= ABSENT_READINGS_MAX && score != Some(&NEVER)
+            *absent <= ABSENT_READINGS_MAX && score != Some(&NEVER_LISTED)
         });
-        let mut candidates: Vec<(f64, u64)> =
-            seen.iter().filter(|row| !self.members.contains_key(&row.id) && row.score > NEVER).map(|row| (row.score, row.id)).collect();
+        let mut candidates: Vec<(f64, u64)> = candidates
+            .iter()
+            .filter(|row| !self.members.contains_key(&row.id) && row.score > NEVER_LISTED)
+            .map(|row| (row.score, row.id))
+            .collect();
         candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut weakest: Vec<(f64, u64)> = self.members.keys().map(|id| (scores.get(id).copied().unwrap_or(0.0), *id)).collect();
         weakest.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
@@ -151,9 +156,9 @@ impl<const C: usize, const G: usize> Top<C, G> {
     }
 
     /// Removes the state of things that do not exist any more. A thing that only could not be read counts as new later.
-    fn remove_absent(&mut self, seen: &[Seen<C, G>]) {
-        if self.previous.len() > seen.len() * 2 {
-            let present: BTreeSet<u64> = seen.iter().map(|row| row.id).collect();
+    fn remove_absent(&mut self, candidates: &[Candidate<C, G>]) {
+        if self.previous.len() > candidates.len() * 2 {
+            let present: BTreeSet<u64> = candidates.iter().map(|row| row.id).collect();
             self.previous.retain(|id, _| present.contains(id));
         }
     }
@@ -174,21 +179,21 @@ mod tests {
     use super::*;
     use crate::subject::Label;
 
-    fn seen(id: u64, score: f64, count: f64) -> Seen<1, 1> {
-        Seen { id, score, counters: [count], gauges: [Some(score)] }
+    fn candidate(id: u64, score: f64, count: f64) -> Candidate<1, 1> {
+        Candidate { id, score, counters: [count], gauges: [Some(score)] }
     }
 
     fn top(members_max: usize) -> Top<1, 1> {
         Top::new(members_max, [Fold::Sum])
     }
 
-    fn ids(seen: &[Seen<1, 1>], ranked: &Ranked<1, 1>) -> Vec<u64> {
-        ranked.members.iter().map(|index| seen[*index].id).collect()
+    fn ids(candidates: &[Candidate<1, 1>], ranked: &Ranked<1, 1>) -> Vec<u64> {
+        ranked.members.iter().map(|index| candidates[*index].id).collect()
     }
 
     #[test]
     fn the_best_have_series_of_their_own_and_the_rest_is_other() {
-        let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0), seen(3, 1.0, 7.0)];
+        let rows = [candidate(1, 10.0, 100.0), candidate(2, 5.0, 50.0), candidate(3, 1.0, 7.0)];
         let ranked = top(2).rank(&rows);
         assert_eq!(ids(&rows, &ranked), [1, 2]);
         assert_eq!((ranked.other, ranked.other_gauges, ranked.folded), ([0.0], [Some(1.0)], 1));
@@ -196,7 +201,7 @@ mod tests {
 
     #[test]
     fn crowded_out_things_are_named_and_things_that_never_have_series_are_not() {
-        let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0), seen(3, NEVER, 7.0)];
+        let rows = [candidate(1, 10.0, 100.0), candidate(2, 5.0, 50.0), candidate(3, NEVER_LISTED, 7.0)];
         let names = ["orders", "users", "pg_class"];
         let unlisted = top(1).rank(&rows).unlisted(&["relation"], |index| vec![names[index]]);
         assert_eq!(names.map(|name| unlisted.may_have(&[Label::new("relation", name)])), [false, true, false]);
@@ -204,7 +209,7 @@ mod tests {
 
     #[test]
     fn the_series_of_the_rest_are_named_by_their_last_label() {
-        let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0)];
+        let rows = [candidate(1, 10.0, 100.0), candidate(2, 5.0, 50.0)];
         let families = top(1).rank(&rows).families(&["schema", "table"], &["scans", "size"], &rows, |_| vec!["public", "orders"]);
         let labels = |row| families[1].label_texts(row).collect::<Vec<_>>();
         assert_eq!((labels(0), labels(1)), (vec!["public", "orders"], vec!["", "other"]));
@@ -214,9 +219,9 @@ mod tests {
     #[test]
     fn things_that_never_have_series_are_in_the_rest_despite_free_places() {
         let mut top = top(5);
-        let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0)];
+        let rows = [candidate(1, 10.0, 100.0), candidate(2, 5.0, 50.0)];
         assert_eq!(ids(&rows, &top.rank(&rows)), [1, 2]);
-        let rows = [seen(1, 10.0, 110.0), Seen { gauges: [Some(5.0)], ..seen(2, NEVER, 53.0) }];
+        let rows = [candidate(1, 10.0, 110.0), Candidate { gauges: [Some(5.0)], ..candidate(2, NEVER_LISTED, 53.0) }];
         let ranked = top.rank(&rows);
         assert_eq!((ids(&rows, &ranked), ranked.other, ranked.other_gauges), (vec![1], [3.0], [Some(5.0)]));
     }
@@ -224,33 +229,33 @@ mod tests {
     #[test]
     fn a_newcomer_must_be_clearly_better() {
         let mut top = top(1);
-        top.rank(&[seen(1, 10.0, 0.0), seen(2, 1.0, 0.0)]);
-        let rows = [seen(1, 10.0, 0.0), seen(2, 11.0, 0.0)];
+        top.rank(&[candidate(1, 10.0, 0.0), candidate(2, 1.0, 0.0)]);
+        let rows = [candidate(1, 10.0, 0.0), candidate(2, 11.0, 0.0)];
         assert_eq!(ids(&rows, &top.rank(&rows)), [1]);
-        let rows = [seen(1, 10.0, 0.0), seen(2, 13.0, 0.0)];
+        let rows = [candidate(1, 10.0, 0.0), candidate(2, 13.0, 0.0)];
         assert_eq!(ids(&rows, &top.rank(&rows)), [2]);
     }
 
     #[test]
     fn counts_from_before_the_first_reading_are_in_no_series() {
         let mut top = top(0);
-        top.rank(&[seen(1, 1.0, 5.0)]);
-        assert_eq!(top.rank(&[seen(1, 1.0, 6.0), seen(2, 1.0, 1e9)]).other, [1.0]);
+        top.rank(&[candidate(1, 1.0, 5.0)]);
+        assert_eq!(top.rank(&[candidate(1, 1.0, 6.0), candidate(2, 1.0, 1e9)]).other, [1.0]);
     }
 
     #[test]
     fn a_reset_begins_at_zero() {
         let mut top = top(0);
-        top.rank(&[seen(1, 1.0, 500.0)]);
-        assert_eq!(top.rank(&[seen(1, 1.0, 3.0)]).other, [3.0]);
+        top.rank(&[candidate(1, 1.0, 500.0)]);
+        assert_eq!(top.rank(&[candidate(1, 1.0, 3.0)]).other, [3.0]);
     }
 
     #[test]
     fn a_member_that_cannot_be_read_for_a_moment_stays_one() {
         let mut top = top(1);
-        top.rank(&[seen(1, 10.0, 0.0)]);
+        top.rank(&[candidate(1, 10.0, 0.0)]);
         top.rank(&[]);
-        let rows = [seen(1, 10.0, 0.0), seen(2, 11.0, 0.0)];
+        let rows = [candidate(1, 10.0, 0.0), candidate(2, 11.0, 0.0)];
         assert_eq!(ids(&rows, &top.rank(&rows)), [1]);
     }
 
@@ -261,21 +266,21 @@ mod tests {
             let mut top = top(2);
             let mut counts = [0.0; 6];
             // View of a database: increases of each series between two readings that have it.
-            let (mut total, mut told, mut before) = (0.0, 0.0, None::<(BTreeMap<u64, f64>, f64)>);
+            let (mut total, mut reported, mut before) = (0.0, 0.0, None::<(BTreeMap<u64, f64>, f64)>);
             for reading in readings {
-                let rows: Vec<Seen<1, 1>> = reading.iter().zip(&mut counts).enumerate().map(|(id, ((score, more), count))| {
+                let rows: Vec<Candidate<1, 1>> = reading.iter().zip(&mut counts).enumerate().map(|(id, ((score, more), count))| {
                     *count += f64::from(*more);
-                    seen(id as u64, *score, *count)
+                    candidate(id as u64, *score, *count)
                 }).collect();
                 let ranked = top.rank(&rows);
                 prop_assert!(ranked.members.len() <= 2);
                 let series: BTreeMap<u64, f64> = ranked.members.iter().map(|index| (rows[*index].id, rows[*index].counters[0])).collect();
                 if let Some((series_before, other_before)) = before {
                     total += reading.iter().map(|(_, more)| f64::from(*more)).sum::<f64>();
-                    told += ranked.other[0] - other_before;
-                    told += series.iter().filter_map(|(id, count)| Some(count - series_before.get(id)?)).sum::<f64>();
+                    reported += ranked.other[0] - other_before;
+                    reported += series.iter().filter_map(|(id, count)| Some(count - series_before.get(id)?)).sum::<f64>();
                 }
-                prop_assert!((total - told).abs() < 1e-6, "{total} counted, {told} told");
+                prop_assert!((total - reported).abs() < 1e-6, "{total} counted, {reported} reported");
                 before = Some((series, ranked.other[0]));
             }
         }

@@ -1,17 +1,17 @@
-//! Rows that explain missing rows: a table had no room for them, or their things cannot be judged now.
+//! Rows that explain why a table lacks rows: the table had no room for them, or their things cannot be judged now.
 //!
-//! A rule that reads a table of the worst rows finds nothing when a row leaves the table. The row left because its thing is fine, because
-//! others are worse, or because its state is unknown. Without the rows of this module, the last two would resolve an alert.
+//! A rule that reads a table of the worst rows finds nothing after a row has left the table. The row left because its thing is fine, because
+//! others are worse, or because its state is unknown. Without the rows of this module, the last two reasons would resolve an alert.
 
 use std::collections::BTreeMap;
 
-use crate::foremost::{LeftOut, Respect};
+use crate::row_selection::{LeftOut, Respect};
 use crate::snapshot::Column;
 
 /// Most rows of one part. Beyond it, all rows of one list and respect become one row about every datname.
 const ROWS_MAX: usize = 4_000;
-/// Most things that are named because they are unknown in one respect, largest first. Beyond it, a datname has one row, and all its things
-/// freeze: a rule may skip a thousand label sets.
+/// Most things with a row of their own because they are unknown in one respect, largest first. The rest of a datname has one row, with which
+/// all its things freeze. A rule may skip a thousand label sets, so the limit is below that.
 const NAMED_MAX: usize = 800;
 
 /// Statement about the missing rows of one table in one respect.
@@ -140,7 +140,7 @@ mod tests {
         let many: Vec<Unjudged> = (0..=ROWS_MAX).map(|datname| row(datname, Some(datname as f64))).collect();
         let united = bounded(many.clone());
         assert_eq!((united.len(), &united[0].datname, united[0].greatest), (1, &None, Some(ROWS_MAX as f64)));
-        let untold = bounded(many.into_iter().chain([row(0, None)]).collect());
-        assert_eq!((untold.len(), untold[0].greatest), (1, None), "one of which nobody can tell makes all of them so");
+        let with_unknown = bounded(many.into_iter().chain([row(0, None)]).collect());
+        assert_eq!((with_unknown.len(), with_unknown[0].greatest), (1, None), "one unknown value makes the greatest value unknown");
     }
 }

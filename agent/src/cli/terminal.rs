@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use pharos_model::error_chain::chain;
-use pharos_model::text::{self, steers};
+use pharos_model::text::{self, is_steering};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,7 +47,7 @@ pub(super) fn print_error(err: &anyhow::Error) {
 
 /// A text without the characters that steer a terminal. Every text from outside must go through this function.
 pub(super) fn shown(text: &str) -> String {
-    text.chars().map(|char| if steers(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
+    text.chars().map(|char| if is_steering(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
 }
 
 pub(super) fn shown_list(texts: &[String], separator: &str) -> String {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::catalogue::metrics::Metrics;
-use crate::finding::{RuleSpec, kept_value};
+use crate::finding::{RuleSpec, checked_value};
 use crate::snapshot::{Family, Part, PartState, Snapshot};
 use crate::subject::{Label, Subject};
 
@@ -137,7 +137,7 @@ fn of_subject<'a>(subject: &'a Subject, name: &str) -> Option<&'a str> {
 
 /// Compares a label value of an alert with a collected value. The check of reports changed the first if it was too long or unsafe to show.
 fn is_value(kept: &str, word: &str) -> bool {
-    kept == word || kept.contains('~') && kept_value(word) == kept
+    kept == word || kept.contains('~') && checked_value(word) == kept
 }
 
 #[cfg(test)]
@@ -244,7 +244,7 @@ mod tests {
     fn a_label_value_that_the_check_changed_is_found_by_its_original() {
         let odd = "nightly\tcopy";
         let snapshot = snapshot([("replication", slots(&[odd], READ_AT))]);
-        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &kept_value(odd)), &snapshot), Series::Present);
-        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &kept_value("nightly\u{b}copy")), &snapshot), MISSING);
+        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &checked_value(odd)), &snapshot), Series::Present);
+        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &checked_value("nightly\u{b}copy")), &snapshot), MISSING);
     }
 }

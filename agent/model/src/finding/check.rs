@@ -163,7 +163,7 @@ fn labels(rule: &str, labels: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
     for label in labels {
         let name = line(&label.name, LABEL_NAME_BYTES_MAX);
-        let value = kept_value(&label.value);
+        let value = checked_value(&label.value);
         if value != label.value || name != label.name {
             repairs.add(rule, RepairKind::Text, || format!("label {name}"));
         }
@@ -177,7 +177,7 @@ fn labels(rule: &str, labels: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
 }
 
 /// A label's value after the check.
-pub(crate) fn kept_value(value: &str) -> Cow<'_, str> {
+pub(crate) fn checked_value(value: &str) -> Cow<'_, str> {
     identity(value, LABEL_VALUE_BYTES_MAX)
 }
 

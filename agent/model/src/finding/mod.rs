@@ -11,7 +11,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::check::kept_value;
+pub(crate) use self::check::checked_value;
 pub use self::check::{CheckedReport, FINDINGS_MAX, FINDINGS_PER_RULE_MAX, LABELS_MAX, Repair, RepairKind};
 pub use self::needs::{Unmet, collected, unmet};
 pub use self::report::{Cut, Finding, Report, Severity, SkipReason, Skipped, Strength};

@@ -76,8 +76,8 @@ mod tests {
             keep_firing: Duration::ZERO,
             runbook: None,
         };
-        let said: Vec<String> = unmet(&[rule]).iter().map(ToString::to_string).collect();
-        assert_eq!(said, expected);
+        let texts: Vec<String> = unmet(&[rule]).iter().map(ToString::to_string).collect();
+        assert_eq!(texts, expected);
     }
 
     #[test]

@@ -35,13 +35,13 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Which thresholds a value is past.
+/// Which thresholds a value has crossed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strength {
-    /// Between the thresholds: not past the one that raises, and not back past the one that clears. Continues an alert, never starts one.
+    /// The value is between the threshold that raises and the threshold that clears. It continues an alert and never starts one.
     Hold,
-    /// Past the threshold that raises an alert.
+    /// The value has crossed the threshold that raises an alert.
     Raise,
 }
 
@@ -54,7 +54,7 @@ pub struct Finding {
     pub labels: Vec<Label>,
     /// Severity that the rule gives to the fault.
     pub severity: Severity,
-    /// Which thresholds the value is past.
+    /// Which thresholds the value has crossed.
     pub strength: Strength,
     /// Badness from 0 (fine) to 1 (worst), for the health score.
     pub score: Option<f64>,
@@ -80,8 +80,11 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
+    /// The snapshot has no data for the rule.
     NoData,
+    /// A part that the rule needs could not be read. The text is the reason.
     PartFailed(String),
+    /// The server cannot provide a part that the rule needs. The text is the reason.
     Unsupported(String),
 }
 

@@ -37,8 +37,8 @@ pub(super) const TOO_LATE: Patience = Patience { pauses_max: Duration::from_secs
 /// A row is given up after an hour of pauses if the receiver refuses the credentials.
 pub(super) const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_600), reason: UndeliveredReason::Unauthorised };
 
-/// Pause after this many failed attempts, never shorter than the pause that the receiver requested. `chance` from 0 to 1 is full jitter, so that many
-/// rows do not return at once.
+/// Pause after this many failed attempts. It is never shorter than the pause that the receiver requested, up to an hour. `chance` from 0 to
+/// 1 is full jitter, so that many rows do not return at once.
 pub fn pause(attempts: u32, requested: Option<Duration>, chance: f64) -> Duration {
     let jittered = PAUSES.pause(attempts, chance);
     requested.map_or(jittered, |requested| requested.min(REQUESTED_PAUSE_MAX).max(jittered))

@@ -67,7 +67,7 @@ impl Snapshot {
         self.readings().any(|reading| reading.fresh_until < now)
     }
 
-    /// The share of this collector; none where it was not tried yet.
+    /// The part that this collector fills; `None` before the collector's first run.
     pub fn part(&self, id: PartId) -> Option<&Part> {
         self.parts.get(id.as_str())
     }
@@ -178,6 +178,6 @@ mod tests {
         assert_eq!(database, recorded);
         database.expire(Duration::from_secs(21));
         assert_eq!(database.members[0].snapshot.parts["server"].state, PartState::Stale(Duration::from_secs(21)));
-        assert_eq!(shown_elsewhere, recorded.members[0], "what others hold stays as it is");
+        assert_eq!(shown_elsewhere, recorded.members[0], "the copy of another reader stays as it is");
     }
 }

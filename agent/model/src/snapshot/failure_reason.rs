@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// Why a part of a snapshot is missing: a closed set, since metrics have it as a label, the API serves it and rules read it.
+/// Why a part of a snapshot is missing. The set is closed, because metrics have the reason as a label, the API serves it and rules read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FailureReason {
     /// No answer came in time.
@@ -176,7 +176,7 @@ impl FailureReason {
         }
     }
 
-    /// Finds the reason with this text; none for a text that only a newer agent writes.
+    /// The reason with this text; `None` for a text that only a newer agent writes.
     pub fn named(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
@@ -200,7 +200,7 @@ mod tests {
 
     /// Rules, dashboards and recorded snapshots have these texts.
     #[test]
-    fn texts_are_those_that_are_served_and_each_leads_back_to_its_reason() {
+    fn texts_stay_as_they_are_served_and_each_belongs_to_one_reason() {
         let served = "timeout no-place unreachable pooler password tls starting stopping closed too-many-connections role-limit datname-limit authentication authentication-method pg-hba privilege datname datname-invalid datname-closed setting encoding resources statement-timeout lock-timeout unsupported not-supported own-limit cleartext-password protocol too-much refused query row not-reached protected-mode loading busy master-down read-only";
         assert_eq!(FailureReason::ALL.map(FailureReason::as_str).join(" "), served);
         assert!(FailureReason::ALL.into_iter().all(|reason| FailureReason::named(reason.as_str()) == Some(reason)));

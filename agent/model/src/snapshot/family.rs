@@ -120,9 +120,9 @@ pub(crate) fn label_value(text: &str) -> Cow<'_, str> {
 
 /// Removes series with the same metric and labels: both cannot be true, and a scraper would choose one by chance. The worse value stays,
 /// as defined by the metric's entry in the catalogue. Returns the names of the repeated series.
-pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
-    let mut twins = Vec::new();
-    unite_families(families);
+pub fn merge_repeated_series(families: &mut Vec<Family>) -> Vec<String> {
+    let mut repeated = Vec::new();
+    join_families(families);
     for family in families {
         let mut first: HashMap<Vec<u32>, usize> = HashMap::with_capacity(family.values.len());
         let mut later = Vec::new();
@@ -130,7 +130,7 @@ pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
             let codes = family.labels.iter().map(|label| label.values.codes.get(row).copied().unwrap_or(NULL_CODE)).collect();
             let place = *first.entry(codes).or_insert(row);
             if place != row {
-                twins.push(family.series_name(row));
+                repeated.push(family.series_name(row));
                 family.values[place] = Metrics::shipped().worse(&family.metric, family.values[place], family.values[row]);
                 later.push(row);
             }
@@ -142,23 +142,23 @@ pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
             }
         }
     }
-    twins
+    repeated
 }
 
 /// Moves the rows of families of one metric into the first family whose labels have the same names.
-fn unite_families(families: &mut Vec<Family>) {
+fn join_families(families: &mut Vec<Family>) {
     let mut first: BTreeMap<String, usize> = BTreeMap::new();
-    let mut united: Vec<Family> = Vec::with_capacity(families.len());
+    let mut joined: Vec<Family> = Vec::with_capacity(families.len());
     for family in families.drain(..) {
         let place = first.get(&family.metric).copied();
         let Some(place) =
-            place.filter(|place| united[*place].labels.iter().map(|label| &label.name).eq(family.labels.iter().map(|label| &label.name)))
+            place.filter(|place| joined[*place].labels.iter().map(|label| &label.name).eq(family.labels.iter().map(|label| &label.name)))
         else {
-            first.entry(family.metric.clone()).or_insert(united.len());
-            united.push(family);
+            first.entry(family.metric.clone()).or_insert(joined.len());
+            joined.push(family);
             continue;
         };
-        let into = &mut united[place];
+        let into = &mut joined[place];
         into.values.extend(&family.values);
         for (label, other) in into.labels.iter_mut().zip(family.labels) {
             let mut column = TextColumnBuilder::from(std::mem::take(&mut label.values));
@@ -166,7 +166,7 @@ fn unite_families(families: &mut Vec<Family>) {
             label.values = column.finish();
         }
     }
-    *families = united;
+    *families = joined;
 }
 
 /// Builds families that share their labels: each row has at most one value per metric.
@@ -237,7 +237,7 @@ mod tests {
         rows.push(&["10.0.0.9"], &[Some(24.0)]);
         let mut families = rows.finish();
         families.extend([Family::scalar("age", 1.0), Family::scalar("age", 0.0)]);
-        assert_eq!(unite_twins(&mut families), ["lag{replica=\"10.0.0.9\"}", "age{}"]);
+        assert_eq!(merge_repeated_series(&mut families), ["lag{replica=\"10.0.0.9\"}", "age{}"]);
         assert_eq!((&families[0].values, &families[1].values, families.len()), (&vec![24.0, 1.0], &vec![1.0], 2));
         assert_eq!((0..2).flat_map(|row| families[0].label_texts(row)).collect::<Vec<_>>(), ["10.0.0.9", "10.0.0.8"]);
     }
@@ -246,7 +246,7 @@ mod tests {
     fn the_series_that_reports_down_stays_where_lower_values_are_worse() {
         for metric in ["pharos_postgres_standby_receiver_up", "pharos_postgres_slot_safe_bytes", "pharos_redis_rdb_last_save_ok"] {
             let mut families = vec![Family::scalar(metric, 0.0), Family::scalar(metric, 1.0)];
-            assert_eq!(unite_twins(&mut families), [format!("{metric}{{}}")]);
+            assert_eq!(merge_repeated_series(&mut families), [format!("{metric}{{}}")]);
             assert_eq!(families[0].values, [0.0], "{metric}");
         }
     }
@@ -268,8 +268,8 @@ mod tests {
                 let greatest = expected.entry((METRICS[metric % 2], one.clone(), other.clone())).or_insert(0.0);
                 *greatest = greatest.max(f64::from(*value));
             }
-            let twins = unite_twins(&mut families);
-            prop_assert_eq!(twins.len(), pushed.len() - expected.len());
+            let repeated = merge_repeated_series(&mut families);
+            prop_assert_eq!(repeated.len(), pushed.len() - expected.len());
             let mut found = BTreeMap::new();
             for family in &families {
                 for row in 0..family.values.len() {
@@ -279,7 +279,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(found, expected);
-            prop_assert!(unite_twins(&mut families).is_empty());
+            prop_assert!(merge_repeated_series(&mut families).is_empty());
         }
     }
 

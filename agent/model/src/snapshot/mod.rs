@@ -16,7 +16,7 @@ mod unlisted;
 
 pub use self::change::{Change, READINGS, Snapshot};
 pub use self::failure_reason::FailureReason;
-pub use self::family::{FamiliesBuilder, Family, LabelColumn, NULL_CODE, TextColumn, TextColumnBuilder, unite_twins};
+pub use self::family::{FamiliesBuilder, Family, LabelColumn, NULL_CODE, TextColumn, TextColumnBuilder, merge_repeated_series};
 pub use self::part::{Part, PartState, Reading};
 pub use self::part_id::PartId;
 pub use self::samples::{Pattern, Quantity, Samples, SeriesFilter};

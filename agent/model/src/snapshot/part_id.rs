@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_that_are_served_and_each_leads_back_to_its_part() {
+    fn names_stay_as_they_are_served_and_each_belongs_to_one_part() {
         let served = "accept activity agent autovacuum database datnames encryption extensions horizon indexes info io limits locks privileges progress replication sequences server settings sizes statements subscription_tables subscriptions tables topology up visits wal";
         assert_eq!(PartId::ALL.map(PartId::as_str).join(" "), served);
         assert!(PartId::ALL.into_iter().all(|part| PartId::named(part.as_str()) == Some(part)));

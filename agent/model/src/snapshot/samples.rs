@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn matchers_see_the_labels_of_the_metric_and_of_the_subject() {
+    fn filters_read_the_labels_of_the_metric_and_of_the_subject() {
         let change = change(&[("app", 1.0), ("shop", 2.0), ("apple", 3.0)]);
         let matching =
             |label: &str, pattern| change.samples(COMMITS, &[SeriesFilter { label: label.into(), pattern }], Quantity::Value).values;

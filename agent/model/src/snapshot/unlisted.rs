@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::{Deserialize, Serialize};
 
 use super::family::label_value;
-use crate::finding::kept_value;
+use crate::finding::checked_value;
 use crate::subject::Label;
 
 /// Most things whose digests are stored. With more things, any thing may exist.
@@ -35,7 +35,7 @@ impl Unlisted {
             if digests.len() == NAMED_MAX {
                 return Self::Any;
             }
-            let labels = thing.into_iter().map(|(name, value)| (name, kept_value(&label_value(value)).into_owned()));
+            let labels = thing.into_iter().map(|(name, value)| (name, checked_value(&label_value(value)).into_owned()));
             digests.insert(digest(labels.collect()));
         }
         if digests.is_empty() { Self::None } else { Self::Some(digests) }
@@ -89,7 +89,10 @@ mod tests {
     fn things_are_found_by_their_labels_in_any_order() {
         let unlisted = Unlisted::of([[("datname", "app"), ("relation", "orders")], [("datname", "shop"), ("relation", "a\tb")]]);
         assert!(unlisted.may_have(&labels(&[("relation", "orders"), ("datname", "app")])));
-        assert!(unlisted.may_have(&labels(&[("datname", "shop"), ("relation", &kept_value("a\tb"))])), "as the check of reports leaves it");
+        assert!(
+            unlisted.may_have(&labels(&[("datname", "shop"), ("relation", &checked_value("a\tb"))])),
+            "as the check of reports leaves it"
+        );
         assert!(!unlisted.may_have(&labels(&[("datname", "shop"), ("relation", "orders")])));
         assert!(Unlisted::of(Vec::<[(&str, &str); 1]>::new()).is_none());
     }

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{FailureReason, PartId, Unlisted};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
-use pharos_model::top::{Fold, Seen, Top};
+use pharos_model::top::{Candidate, Fold, Top};
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tracing::debug;
@@ -178,9 +178,11 @@ struct Ranked {
 }
 
 fn ranked(label: &str, metric: &'static str, top: &mut Top<0, 1>, sized: &[(&Named, f64)]) -> Ranked {
-    let seen: Vec<Seen<0, 1>> =
-        sized.iter().map(|(named, bytes)| Seen { id: u64::from(named.oid), score: *bytes, counters: [], gauges: [Some(*bytes)] }).collect();
-    let ranked = top.rank(&seen);
+    let candidates: Vec<Candidate<0, 1>> = sized
+        .iter()
+        .map(|(named, bytes)| Candidate { id: u64::from(named.oid), score: *bytes, counters: [], gauges: [Some(*bytes)] })
+        .collect();
+    let ranked = top.rank(&candidates);
     let unlisted = ranked.unlisted(&[label], |index| vec![sized[index].0.name.as_str()]);
     let mut families = FamiliesBuilder::new(&[label], &[metric]);
     for index in ranked.members {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::snapshot::{FailureReason, Part, PartId, Reading, unite_twins};
+use pharos_model::snapshot::{FailureReason, Part, PartId, Reading, merge_repeated_series};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -100,7 +100,7 @@ impl Parts {
     pub(super) fn insert_facts(&mut self, id: PartId, facts: Facts, interval: Duration) {
         let at = self.clock.monotonic();
         let Facts { epoch, mut families, tables, unlisted, urgent: _, folded: _, hidden: _ } = facts;
-        self.report_twins(id, &unite_twins(&mut families));
+        self.report_twins(id, &merge_repeated_series(&mut families));
         let fresh_until = at + interval * 2 + self.grace;
         self.insert(id, Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables, unlisted })));
     }

@@ -4,19 +4,19 @@
 
 use std::fmt::Write as _;
 
-use crate::text::hides;
+use crate::text::is_hidden;
 
 /// Quotes a name. Characters that a terminal or a reader would mistake are escaped.
 pub fn identifier(name: &str) -> String {
     let quoted = name.replace('"', "\"\"");
-    if !name.chars().any(hides) {
+    if !name.chars().any(is_hidden) {
         return format!("\"{quoted}\"");
     }
     let mut text = String::from("U&\"");
     for char in quoted.chars() {
         match char {
             '\\' => text.push_str("\\\\"),
-            char if hides(char) => {
+            char if is_hidden(char) => {
                 let number = u32::from(char);
                 let _ = if number <= 0xFFFF { write!(text, "\\{number:04X}") } else { write!(text, "\\+{number:06X}") };
             }
@@ -44,7 +44,7 @@ pub fn literal(value: &str) -> String {
         match char {
             '\\' => text.push_str("\\\\"),
             '\'' => text.push_str("''"),
-            char if hides(char) => {
+            char if is_hidden(char) => {
                 let number = u32::from(char);
                 let _ = if number <= 0xFFFF { write!(text, "\\u{number:04X}") } else { write!(text, "\\U{number:08X}") };
             }

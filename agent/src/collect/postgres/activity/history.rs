@@ -9,7 +9,7 @@ use pharos_model::postgres::active_sessions::{
     ActiveSession, ActivityWindow, Identity, Noticed, Sample, Sampler, Slice, Wait, WaitRow, Work,
 };
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
-use pharos_model::top::{Seen, Top};
+use pharos_model::top::{Candidate, Top};
 
 use super::wait_classes::WAITS;
 use crate::collect::CollectError;
@@ -76,8 +76,8 @@ impl History {
 
     fn seconds(&mut self) -> (Vec<Family>, u64) {
         let totals: Vec<(&Wait, f64)> = self.sampler.totals().iter().map(|(wait, seconds)| (wait, *seconds)).collect();
-        let seen = |(wait, seconds): &(&Wait, f64)| Seen { id: id(wait), score: *seconds, counters: [*seconds], gauges: [] };
-        let ranked = self.series.rank(&totals.iter().map(seen).collect::<Vec<_>>());
+        let candidate = |(wait, seconds): &(&Wait, f64)| Candidate { id: id(wait), score: *seconds, counters: [*seconds], gauges: [] };
+        let ranked = self.series.rank(&totals.iter().map(candidate).collect::<Vec<_>>());
         let mut families = FamiliesBuilder::new(&["wait_event_type", "wait_event"], &["pharos_postgres_wait_seconds_total"]);
         for (wait, seconds) in ranked.members.iter().map(|member| totals[*member]) {
             families.push(&[&wait.class, &wait.event], &[Some(seconds)]);

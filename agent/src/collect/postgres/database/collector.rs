@@ -10,7 +10,7 @@ use pharos_model::cluster::Cluster;
 use pharos_model::postgres::resets::{Count, ResetTime, Resets};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::snapshot::{PartId, Unlisted};
-use pharos_model::top::{Fold, Seen, Top};
+use pharos_model::top::{Candidate, Fold, Top};
 
 use super::counters::{COUNTERS, FAILURES};
 use super::failures::Failures;
@@ -101,9 +101,9 @@ impl DatnameCounters {
     }
 
     fn series(&mut self, read: &[Datname<'_>]) -> Series {
-        let seen: Vec<_> = read.iter().map(|datname| datname.seen(self.score(datname))).collect();
+        let candidates: Vec<_> = read.iter().map(|datname| datname.candidate(self.score(datname))).collect();
         self.scores.retain(|oid, _| read.iter().any(|datname| datname.oid == *oid));
-        let ranked = self.top.rank(&seen);
+        let ranked = self.top.rank(&candidates);
         let metrics: Vec<&'static str> =
             COUNTERS.iter().map(|(metric, _)| *metric).chain(GAUGES.iter().map(|(metric, _, _)| *metric)).collect();
         let mut families = FamiliesBuilder::new(&["datname"], &metrics);
@@ -180,8 +180,8 @@ impl<'a> Datname<'a> {
         (self.name, Count { count: self.counters[FAILURES], reset_at: self.gauges[STATS_RESET], all_since: self.all_since })
     }
 
-    fn seen(&self, score: f64) -> Seen<{ COUNTERS.len() }, { GAUGES.len() }> {
-        Seen { id: self.oid, score, counters: self.counters.map(|value| value.unwrap_or(0.0)), gauges: self.gauges }
+    fn candidate(&self, score: f64) -> Candidate<{ COUNTERS.len() }, { GAUGES.len() }> {
+        Candidate { id: self.oid, score, counters: self.counters.map(|value| value.unwrap_or(0.0)), gauges: self.gauges }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The most important indexes, and the facts about indexes and tables, as rows.
 
-use pharos_model::foremost::{Respect, foremost, in_turn, left_out};
 use pharos_model::postgres::unused_indexes::CANDIDATES_MAX;
+use pharos_model::row_selection::{Respect, interleaved, left_out, worst_rows};
 use pharos_model::snapshot::{Column, Table};
 use pharos_model::unjudged::{self, Unjudged};
 
@@ -86,7 +86,7 @@ fn indexes(readings: &[IndexReadings], cure: &str) -> (Table, Vec<Unjudged>) {
             })
         })
         .collect();
-    let mut listed = foremost(
+    let mut listed = worst_rows(
         &rows,
         EACH_MAX,
         &[
@@ -97,7 +97,7 @@ fn indexes(readings: &[IndexReadings], cure: &str) -> (Table, Vec<Unjudged>) {
             Row::large_bloat_ratio,
         ],
     );
-    listed.extend(foremost(&rows, CANDIDATES_MAX, &[Row::unused_bytes]));
+    listed.extend(worst_rows(&rows, CANDIDATES_MAX, &[Row::unused_bytes]));
     listed.sort_unstable();
     listed.dedup();
     let mut unjudged: Vec<Unjudged> =
@@ -136,7 +136,7 @@ fn limited<'a, T>(
     about: fn(&T) -> (&'static str, Option<i64>),
     unjudged: &mut Vec<Unjudged>,
 ) -> Vec<(&'a DatnameContext, &'a T)> {
-    let mut rows = in_turn(facts, |(context, _)| context.datname.as_str());
+    let mut rows = interleaved(facts, |(context, _)| context.datname.as_str());
     let others = rows.split_off(rows.len().min(FACTS_MAX));
     unjudged.extend(others.into_iter().map(|(context, fact)| {
         let (respect, size_bytes) = about(fact);

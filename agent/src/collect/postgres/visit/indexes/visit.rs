@@ -10,7 +10,7 @@ use pharos_model::cluster::Cluster;
 use pharos_model::postgres::index_facts::{UsageSettings, redundant};
 use pharos_model::postgres::visits::Kept;
 use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
-use pharos_model::top::{Fold, NEVER, Seen, Top};
+use pharos_model::top::{Candidate, Fold, NEVER_LISTED, Top};
 use tracing::warn;
 
 use super::definitions::Definitions;
@@ -120,14 +120,14 @@ impl Visit for Indexes {
         let readings = std::mem::take(&mut self.read);
         let rows: Vec<(&IndexReadings, &IndexRow)> =
             readings.iter().flat_map(|reading| reading.relations.indexes.iter().map(move |index| (reading, index))).collect();
-        let seen: Vec<Seen<3, 2>> = rows.iter().map(|(reading, index)| seen(reading, index, self.catalog_series)).collect();
-        let ranked = self.top.rank(&seen);
+        let candidates: Vec<Candidate<3, 2>> = rows.iter().map(|(reading, index)| candidate(reading, index, self.catalog_series)).collect();
+        let ranked = self.top.rank(&candidates);
         let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
         let label_values = |place: usize| {
             let (reading, index) = rows[place];
             vec![reading.relations.context.datname.as_str(), &index.schema, &index.relation, &index.index]
         };
-        let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
+        let mut families = ranked.families(&LABELS, &metrics, &candidates, label_values);
         families.push(counts(&readings));
         let tables = listing::tables(&readings, &bloat::cure(&self.role));
         Facts {
@@ -142,13 +142,13 @@ impl Visit for Indexes {
     }
 }
 
-fn seen(reading: &IndexReadings, index: &IndexRow, catalog_series: bool) -> Seen<3, 2> {
+fn candidate(reading: &IndexReadings, index: &IndexRow, catalog_series: bool) -> Candidate<3, 2> {
     let bloat = reading.estimates.get(&index.oid).and_then(|estimate| estimate.bloat());
-    Seen {
+    Candidate {
         id: reading.relations.context.id(index.oid),
         // Size, plus eight bytes for each entry that was read.
         score: match is_catalog(&index.schema) && !catalog_series {
-            true => NEVER,
+            true => NEVER_LISTED,
             false => index.size_bytes as f64 + 8.0 * index.rows_read as f64,
         },
         counters: [index.scans as f64, index.rows_read as f64, index.rows_fetched as f64],

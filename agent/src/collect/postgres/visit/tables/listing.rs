@@ -1,6 +1,6 @@
 //! The most important tables, and the relations whose size could not be read, as rows.
 
-use pharos_model::foremost::{Respect, foremost, in_turn, left_out};
+use pharos_model::row_selection::{Respect, interleaved, left_out, worst_rows};
 use pharos_model::snapshot::{Column, Table};
 use pharos_model::unjudged::{self, Unjudged};
 
@@ -136,7 +136,7 @@ pub(super) fn tables(readings: &[TableReadings], cure: &str) -> [Table; 2] {
         })
         .collect();
     let respects: Vec<_> = searched().into_iter().chain(judged().map(|(_, value)| value)).collect();
-    let listed = foremost(&rows, EACH_MAX, &respects);
+    let listed = worst_rows(&rows, EACH_MAX, &respects);
     let unjudged = unjudged(&rows, &listed, readings);
     let listed: Vec<&Row<'_>> = listed.into_iter().map(|index| &rows[index]).collect();
     let integers = |value: fn(&TableRow) -> i64| listed.iter().map(move |row| Some(value(row.table)));
@@ -198,7 +198,7 @@ pub(super) fn locked_relations(readings: &[TableReadings]) -> Table {
     let locked = readings
         .iter()
         .flat_map(|reading| reading.relations.locked.iter().map(|locked| (reading.relations.context.datname.as_str(), locked)));
-    let mut rows: Vec<(&str, &LockedRelation)> = in_turn(locked, |(datname, _)| *datname);
+    let mut rows: Vec<(&str, &LockedRelation)> = interleaved(locked, |(datname, _)| *datname);
     rows.truncate(LOCKED_MAX);
     let texts = |value: fn(&LockedRelation) -> Option<&str>| rows.iter().map(move |(_, locked)| value(locked));
     Table::new(

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::visits::Kept;
 use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
-use pharos_model::top::{Fold, NEVER, Seen, Top};
+use pharos_model::top::{Candidate, Fold, NEVER_LISTED, Top};
 
 use super::readings::TableReadings;
 use super::{listing, oldest};
@@ -100,14 +100,14 @@ impl Visit for Tables {
         let readings = std::mem::take(&mut self.read);
         let rows: Vec<(&DatnameContext, &TableRow)> =
             readings.iter().flat_map(|reading| reading.relations.tables.iter().map(|table| (&reading.relations.context, table))).collect();
-        let seen: Vec<Seen<7, 9>> = rows.iter().map(|(context, table)| seen(context, table, self.catalog_series)).collect();
-        let ranked = self.top.rank(&seen);
+        let candidates: Vec<Candidate<7, 9>> = rows.iter().map(|(context, table)| candidate(context, table, self.catalog_series)).collect();
+        let ranked = self.top.rank(&candidates);
         let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
         let label_values = |index: usize| {
             let (context, table) = rows[index];
             vec![context.datname.as_str(), &table.schema, &table.relation]
         };
-        let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
+        let mut families = ranked.families(&LABELS, &metrics, &candidates, label_values);
         families.push(counts(&readings));
         Facts {
             epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
@@ -124,15 +124,15 @@ impl Visit for Tables {
     }
 }
 
-fn seen(context: &DatnameContext, table: &TableRow, catalog_series: bool) -> Seen<7, 9> {
+fn candidate(context: &DatnameContext, table: &TableRow, catalog_series: bool) -> Candidate<7, 9> {
     let written = [table.rows_inserted, table.rows_updated, table.rows_deleted].map(|rows| rows as f64);
     let [inserted, updated, deleted] = written;
     let size = (table.size_bytes + table.indexes_bytes) as f64;
-    Seen {
+    Candidate {
         id: context.id(table.oid),
         // Size, plus a hundred bytes for each row that is dead or was written, plus the rows of sequential scans.
         score: match is_catalog(&table.schema) && !catalog_series {
-            true => NEVER,
+            true => NEVER_LISTED,
             false => size + 100.0 * (table.dead_rows as f64 + inserted + updated + deleted) + table.sequential_rows as f64,
         },
         counters: [

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Measure by which a row may matter, with its name. Values up to zero do not matter.
+/// A measure by which a row may be worth listing: its name, and the function that computes it. Values up to zero do not count.
 pub type Respect<T> = (&'static str, fn(&T) -> f64);
 
 /// Rows of one group that a table omits although they matter by this measure.
@@ -36,7 +36,7 @@ pub fn left_out<'a, T>(rows: &'a [T], listed: &[usize], group: impl Fn(&'a T) ->
 
 /// Orders rows of many groups in turn: the first row of each group, then the second of each. So the owner of one datname cannot crowd out
 /// problems of another.
-pub fn in_turn<T, G: Ord>(rows: impl IntoIterator<Item = T>, group: impl Fn(&T) -> G) -> Vec<T> {
+pub fn interleaved<T, G: Ord>(rows: impl IntoIterator<Item = T>, group: impl Fn(&T) -> G) -> Vec<T> {
     let mut turns: BTreeMap<G, usize> = BTreeMap::new();
     let mut numbered: Vec<(usize, T)> = rows
         .into_iter()
@@ -51,7 +51,7 @@ pub fn in_turn<T, G: Ord>(rows: impl IntoIterator<Item = T>, group: impl Fn(&T) 
 }
 
 /// Indices of the rows among the first `each_max` by any measure, in their order. Values up to zero do not count.
-pub fn foremost<T>(rows: &[T], each_max: usize, respects: &[fn(&T) -> f64]) -> Vec<usize> {
+pub fn worst_rows<T>(rows: &[T], each_max: usize, respects: &[fn(&T) -> f64]) -> Vec<usize> {
     let mut chosen = BTreeSet::new();
     for respect in respects {
         let mut ranked: Vec<(f64, usize)> = rows.iter().map(respect).zip(0..).filter(|(value, _)| *value > 0.0).collect();
@@ -68,8 +68,8 @@ mod tests {
     #[test]
     fn a_row_that_is_first_in_any_respect_is_listed_once() {
         let rows = [(9.0, 0.0), (8.0, 0.0), (1.0, 5.0), (0.0, 0.0), (9.5, 6.0)];
-        assert_eq!(foremost(&rows, 2, &[|row| row.0, |row| row.1]), [0, 2, 4]);
-        assert_eq!(foremost(&rows, 0, &[|row| row.0]), Vec::<usize>::new());
+        assert_eq!(worst_rows(&rows, 2, &[|row| row.0, |row| row.1]), [0, 2, 4]);
+        assert_eq!(worst_rows(&rows, 0, &[|row| row.0]), Vec::<usize>::new());
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn each_group_has_its_turn() {
         let rows = [("app", 1), ("app", 2), ("app", 3), ("shop", 4), ("shop", 5)];
-        let order: Vec<i32> = in_turn(rows, |row| row.0).into_iter().map(|row| row.1).collect();
+        let order: Vec<i32> = interleaved(rows, |row| row.0).into_iter().map(|row| row.1).collect();
         assert_eq!(order, [1, 4, 2, 5, 3]);
     }
 }
