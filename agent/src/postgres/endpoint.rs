@@ -185,7 +185,7 @@ impl Dialled {
         let verdict = Verdict::default();
         let (client, driver, version) = match &encryption {
             Encryption::Plain => {
-                let messages = Messages::new(wire::answers(&address, login.has_scram), verdict.clone());
+                let messages = Messages::new(wire::authentication_policy(&address, login.has_scram), verdict.clone());
                 split(config.connect_raw(Bounded::new(socket, messages), NoTls).await)
             }
             Encryption::Rustls(rustls) => {

@@ -315,7 +315,7 @@ pub(super) fn excess(excess: Excess) -> Refusal {
                       server itself, set the role's password again with scram-sha-256 as password_encryption, set tls.mode, or start Pharos anew",
         },
         Excess::Protocol => RefusalReason::Protocol.into(),
-        Excess::Start | Excess::Answer | Excess::Words | Excess::Parameters => RefusalReason::TooMuch.into(),
+        Excess::Start | Excess::Answer | Excess::ErrorText | Excess::Parameters => RefusalReason::TooMuch.into(),
     }
 }
 

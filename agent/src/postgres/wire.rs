@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use pharos_model::postgres::intake::{Answers, Excess, Intake};
+use pharos_model::postgres::intake::{AuthenticationPolicy, Excess, Intake};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::config::Host;
@@ -58,12 +58,14 @@ fn set_timeouts(stream: &TcpStream) -> io::Result<()> {
 
 /// Returns which methods of authentication may be answered over a connection that is not encrypted. `has_scram` means that the server
 /// proved earlier that it stores the password.
-pub(super) fn answers(address: &PostgresAddress, has_scram: bool) -> Answers {
+pub fn authentication_policy(address: &PostgresAddress, has_scram: bool) -> AuthenticationPolicy {
     match &address.host {
         // No other user can listen in this folder.
-        Host::Unix(folder) if std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0) => Answers::Any,
-        _ if has_scram => Answers::Scram,
-        _ => Answers::Hashed,
+        Host::Unix(folder) if std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0) => {
+            AuthenticationPolicy::Any
+        }
+        _ if has_scram => AuthenticationPolicy::Scram,
+        _ => AuthenticationPolicy::Hashed,
     }
 }
 
@@ -122,8 +124,8 @@ pub struct Messages {
 }
 
 impl Messages {
-    pub fn new(answers: Answers, verdict: Verdict) -> Self {
-        Self { intake: Intake::new(answers), verdict }
+    pub fn new(policy: AuthenticationPolicy, verdict: Verdict) -> Self {
+        Self { intake: Intake::new(policy), verdict }
     }
 }
 
@@ -133,11 +135,11 @@ impl Meter for Messages {
     }
 
     fn count(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let taken = self.intake.take(bytes);
+        let checked = self.intake.check(bytes);
         if self.intake.is_scram() {
             self.verdict.0.scram.get_or_init(|| ());
         }
-        taken.map_err(|excess| io::Error::new(io::ErrorKind::InvalidData, *self.verdict.0.excess.get_or_init(|| excess)))
+        checked.map_err(|excess| io::Error::new(io::ErrorKind::InvalidData, *self.verdict.0.excess.get_or_init(|| excess)))
     }
 }
 
@@ -166,6 +168,6 @@ where
 
     fn connect(self, stream: S) -> Self::Future {
         let (encrypted, verdict) = (self.tls.connect(stream), self.verdict);
-        Box::pin(async move { Ok(Bounded::new(encrypted.await?, Messages::new(Answers::Any, verdict))) })
+        Box::pin(async move { Ok(Bounded::new(encrypted.await?, Messages::new(AuthenticationPolicy::Any, verdict))) })
     }
 }

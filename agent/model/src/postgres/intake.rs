@@ -9,7 +9,7 @@ const START_WEIGHT_MAX: u64 = 256 << 10;
 /// Largest weight, in bytes, of one answer with all its rows. The agent's largest answer, 60,000 indexes, uses three quarters of it.
 const ANSWER_WEIGHT_MAX: u64 = 40 << 20;
 /// Most bytes of one error or notice.
-const WORDS_BYTES_MAX: u64 = 128 << 10;
+const ERROR_BYTES_MAX: u64 = 128 << 10;
 /// Most bytes of reported settings in one session. The library stores them until the session ends.
 const PARAMETERS_BYTES_MAX: u64 = 1 << 20;
 /// Most rounds of hashing that a server may request (PostgreSQL: 4,096). Each round is CPU time of the agent, and the client library
@@ -32,15 +32,15 @@ const CLEARTEXT_PASSWORD: u32 = 3;
 const MD5_PASSWORD: u32 = 5;
 const SASL_CONTINUE: u32 = 11;
 
-/// Why a session with a server is ended.
+/// Why the agent ends a session with a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
     #[error("the server sends more than {} KiB before the session begins", START_WEIGHT_MAX >> 10)]
     Start,
     #[error("the server sends more than {} MiB in one answer", ANSWER_WEIGHT_MAX >> 20)]
     Answer,
-    #[error("the server sends an error or a notice of more than {} KiB", WORDS_BYTES_MAX >> 10)]
-    Words,
+    #[error("the server sends an error or a notice of more than {} KiB", ERROR_BYTES_MAX >> 10)]
+    ErrorText,
     #[error("the server reports more than {} MiB of settings", PARAMETERS_BYTES_MAX >> 20)]
     Parameters,
     #[error("what the server sends is not PostgreSQL's protocol")]
@@ -58,7 +58,7 @@ pub enum Excess {
 /// Ways of authentication that are permitted. While a server is down, any local process can listen on its port. It could guess the
 /// password from an answer that was cheap to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answers {
+pub enum AuthenticationPolicy {
     /// Every way: the server's identity is proven, or the connection is encrypted.
     Any,
     /// Every way but the password in clear text.
@@ -70,7 +70,7 @@ pub enum Answers {
 /// Parser of everything that one server sends on one connection.
 #[derive(Debug)]
 pub struct Intake {
-    answers: Answers,
+    policy: AuthenticationPolicy,
     /// True if the server requested SCRAM, in which it also proves that it has the password.
     is_scram: bool,
     has_begun: bool,
@@ -86,9 +86,9 @@ pub struct Intake {
 
 impl Intake {
     /// Creates a parser for a new connection.
-    pub fn new(answers: Answers) -> Self {
+    pub fn new(policy: AuthenticationPolicy) -> Self {
         Self {
-            answers,
+            policy,
             is_scram: false,
             has_begun: false,
             weight: 0,
@@ -100,15 +100,15 @@ impl Intake {
         }
     }
 
-    /// Checks bytes that arrived.
-    pub fn take(&mut self, mut bytes: &[u8]) -> Result<(), Excess> {
+    /// Checks bytes that arrived. After an error the session must be ended.
+    pub fn check(&mut self, mut bytes: &[u8]) -> Result<(), Excess> {
         while !bytes.is_empty() {
             if self.header.len() < 5 {
                 let (part, rest) = bytes.split_at(bytes.len().min(5 - self.header.len()));
                 self.header.extend_from_slice(part);
                 bytes = rest;
                 if self.header.len() == 5 {
-                    self.announced()?;
+                    self.check_header()?;
                 }
             } else {
                 let count = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
@@ -119,14 +119,14 @@ impl Intake {
                 bytes = rest;
             }
             if self.header.len() == 5 && self.left == 0 {
-                self.arrived()?;
+                self.check_message()?;
             }
         }
         Ok(())
     }
 
     /// Checks the header of a message: its type and length.
-    fn announced(&mut self) -> Result<(), Excess> {
+    fn check_header(&mut self) -> Result<(), Excess> {
         let tag = self.header[0];
         if !self.has_begun && !BEFORE_BEGIN.contains(&tag) {
             return Err(Excess::Protocol);
@@ -140,7 +140,7 @@ impl Intake {
             _ => 0,
         };
         match tag {
-            b'E' | b'N' if self.left > WORDS_BYTES_MAX => return Err(Excess::Words),
+            b'E' | b'N' if self.left > ERROR_BYTES_MAX => return Err(Excess::ErrorText),
             b'S' => {
                 self.parameters += length;
                 if self.parameters > PARAMETERS_BYTES_MAX {
@@ -163,7 +163,7 @@ impl Intake {
     }
 
     /// Checks a message that arrived completely.
-    fn arrived(&mut self) -> Result<(), Excess> {
+    fn check_message(&mut self) -> Result<(), Excess> {
         let tag = self.header[0];
         self.header.clear();
         match tag {
@@ -173,7 +173,7 @@ impl Intake {
                 let columns = self.peeked.get(..2).map_or(0, |count| u64::from(u16::from_be_bytes([count[0], count[1]])));
                 self.add(columns * COLUMN_WEIGHT)?;
             }
-            AUTHENTICATION => self.authenticates()?,
+            AUTHENTICATION => self.check_authentication()?,
             _ => {}
         }
         Ok(())
@@ -184,16 +184,16 @@ impl Intake {
         self.is_scram
     }
 
-    fn authenticates(&mut self) -> Result<(), Excess> {
+    fn check_authentication(&mut self) -> Result<(), Excess> {
         let Some((code, body)) = self.peeked.split_first_chunk::<4>() else { return Err(Excess::Protocol) };
-        match (u32::from_be_bytes(*code), self.answers) {
-            (CLEARTEXT_PASSWORD, Answers::Hashed | Answers::Scram) => Err(Excess::ClearText),
-            (MD5_PASSWORD, Answers::Scram) => Err(Excess::Md5),
-            (SASL_CONTINUE, answers) => {
+        match (u32::from_be_bytes(*code), self.policy) {
+            (CLEARTEXT_PASSWORD, AuthenticationPolicy::Hashed | AuthenticationPolicy::Scram) => Err(Excess::ClearText),
+            (MD5_PASSWORD, AuthenticationPolicy::Scram) => Err(Excess::Md5),
+            (SASL_CONTINUE, policy) => {
                 self.is_scram = true;
                 match iterations(body) {
                     ITERATIONS_MIN..=ITERATIONS_MAX => Ok(()),
-                    0..ITERATIONS_MIN if answers == Answers::Any => Ok(()),
+                    0..ITERATIONS_MIN if policy == AuthenticationPolicy::Any => Ok(()),
                     0..ITERATIONS_MIN => Err(Excess::FewIterations),
                     _ => Err(Excess::Iterations),
                 }
@@ -229,16 +229,16 @@ mod tests {
     #[test]
     fn a_server_that_begins_with_other_bytes_is_refused() {
         for words in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"220 mail ESMTP\r\n", b"-ERR unknown command\r\n", &message(b'2', b"")] {
-            assert_eq!(Intake::new(Answers::Hashed).take(words), Err(Excess::Protocol), "{words:?}");
+            assert_eq!(Intake::new(AuthenticationPolicy::Hashed).check(words), Err(Excess::Protocol), "{words:?}");
         }
-        assert_eq!(Intake::new(Answers::Hashed).take(&message(b'v', &[0; 8])), Ok(()));
+        assert_eq!(Intake::new(AuthenticationPolicy::Hashed).check(&message(b'v', &[0; 8])), Ok(()));
     }
 
     /// A session that is ready for queries.
     fn begun() -> Intake {
-        let mut intake = Intake::new(Answers::Hashed);
+        let mut intake = Intake::new(AuthenticationPolicy::Hashed);
         let start = [message(b'R', &[0; 4]), message(b'S', b"server_version\x0017.2\0"), message(b'K', &[0; 8]), message(b'Z', b"I")];
-        intake.take(&start.concat()).unwrap();
+        intake.check(&start.concat()).unwrap();
         intake
     }
 
@@ -249,7 +249,7 @@ mod tests {
     /// Sends the same bytes until the session is ended; returns the reason and the number of bytes.
     fn flood(mut intake: Intake, bytes: &[u8]) -> (Excess, usize) {
         for times in 1.. {
-            if let Err(excess) = intake.take(bytes) {
+            if let Err(excess) = intake.check(bytes) {
                 return (excess, times * bytes.len());
             }
         }
@@ -258,16 +258,16 @@ mod tests {
 
     #[test]
     fn a_message_is_refused_by_its_length_before_it_arrives() {
-        assert_eq!(Intake::new(Answers::Hashed).take(&announcement(b'R', 0x7fff_ffff)), Err(Excess::Start));
-        assert_eq!(begun().take(&announcement(b'D', 0x7fff_fff0)), Err(Excess::Answer));
-        assert_eq!(begun().take(&announcement(b'E', 50 << 20)), Err(Excess::Words));
-        assert_eq!(begun().take(&announcement(b'Z', 3)), Err(Excess::Protocol));
+        assert_eq!(Intake::new(AuthenticationPolicy::Hashed).check(&announcement(b'R', 0x7fff_ffff)), Err(Excess::Start));
+        assert_eq!(begun().check(&announcement(b'D', 0x7fff_fff0)), Err(Excess::Answer));
+        assert_eq!(begun().check(&announcement(b'E', 50 << 20)), Err(Excess::ErrorText));
+        assert_eq!(begun().check(&announcement(b'Z', 3)), Err(Excess::Protocol));
     }
 
     #[test]
     fn endless_answers_are_refused_by_their_sum() {
-        assert_eq!(flood(Intake::new(Answers::Hashed), &message(b'S', &[b'x'; 1_000])).0, Excess::Start);
-        assert_eq!(flood(Intake::new(Answers::Hashed), &message(b'N', &[b'n'; 10_000])).0, Excess::Start);
+        assert_eq!(flood(Intake::new(AuthenticationPolicy::Hashed), &message(b'S', &[b'x'; 1_000])).0, Excess::Start);
+        assert_eq!(flood(Intake::new(AuthenticationPolicy::Hashed), &message(b'N', &[b'n'; 10_000])).0, Excess::Start);
         let (excess, bytes) = flood(begun(), &message(b'S', &[b'x'; 1_000]));
         assert!(excess == Excess::Parameters && bytes < 2 << 20, "{excess:?} after {bytes}");
         let (excess, bytes) = flood(begun(), &row(0));
@@ -277,52 +277,54 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_is_weighed_alone_and_settings_for_ever() {
+    fn each_answer_is_weighed_alone_and_settings_are_summed_up() {
         let mut intake = begun();
         for _ in 0..40 {
-            intake.take(&row(11).repeat(60_000)).unwrap();
-            intake.take(&message(b'Z', b"I")).unwrap();
+            intake.check(&row(11).repeat(60_000)).unwrap();
+            intake.check(&message(b'Z', b"I")).unwrap();
         }
         let setting = [message(b'S', &[b'x'; 100_000]), message(b'Z', b"I")].concat();
         assert_eq!(flood(intake, &setting).0, Excess::Parameters);
     }
 
     #[test]
-    fn a_password_goes_out_in_clear_text_only_where_it_may() {
+    fn a_password_is_sent_in_clear_text_only_if_the_policy_permits_it() {
         let asks = message(b'R', &3_u32.to_be_bytes());
-        assert_eq!(Intake::new(Answers::Hashed).take(&asks), Err(Excess::ClearText));
-        assert_eq!(Intake::new(Answers::Any).take(&asks), Ok(()));
+        assert_eq!(Intake::new(AuthenticationPolicy::Hashed).check(&asks), Err(Excess::ClearText));
+        assert_eq!(Intake::new(AuthenticationPolicy::Any).check(&asks), Ok(()));
     }
 
     #[test]
-    fn answers_that_are_easy_to_guess_from_are_refused_without_encryption() {
+    fn weak_hashing_is_refused_without_encryption() {
         let md5 = message(b'R', b"\0\0\0\x05salt");
-        let [known, stranger, trusted] =
-            [Answers::Scram, Answers::Hashed, Answers::Any].map(Intake::new).map(|mut intake| intake.take(&md5));
+        let [known, stranger, trusted] = [AuthenticationPolicy::Scram, AuthenticationPolicy::Hashed, AuthenticationPolicy::Any]
+            .map(Intake::new)
+            .map(|mut intake| intake.check(&md5));
         assert_eq!((known, stranger, trusted), (Err(Excess::Md5), Ok(()), Ok(())));
         let once = message(b'R', b"\0\0\0\x0br=abc,s=c2FsdA==,i=1");
-        let [known, stranger, trusted] =
-            [Answers::Scram, Answers::Hashed, Answers::Any].map(Intake::new).map(|mut intake| intake.take(&once));
+        let [known, stranger, trusted] = [AuthenticationPolicy::Scram, AuthenticationPolicy::Hashed, AuthenticationPolicy::Any]
+            .map(Intake::new)
+            .map(|mut intake| intake.check(&once));
         assert_eq!((known, stranger, trusted), (Err(Excess::FewIterations), Err(Excess::FewIterations), Ok(())));
     }
 
     #[test]
     fn too_many_rounds_of_hashing_are_refused() {
         let challenge = |iterations: &str| message(b'R', format!("\0\0\0\x0br=abc,s=c2FsdA==,i={iterations}").as_bytes());
-        assert_eq!(Intake::new(Answers::Hashed).take(&challenge("4096")), Ok(()));
-        assert_eq!(Intake::new(Answers::Hashed).take(&challenge("100000")), Ok(()));
+        assert_eq!(Intake::new(AuthenticationPolicy::Hashed).check(&challenge("4096")), Ok(()));
+        assert_eq!(Intake::new(AuthenticationPolicy::Hashed).check(&challenge("100000")), Ok(()));
         for iterations in ["100001", "4294967295", "99999999999999999999999"] {
-            assert_eq!(Intake::new(Answers::Hashed).take(&challenge(iterations)), Err(Excess::Iterations), "{iterations}");
+            assert_eq!(Intake::new(AuthenticationPolicy::Hashed).check(&challenge(iterations)), Err(Excess::Iterations), "{iterations}");
         }
     }
 
     proptest! {
         #[test]
-        fn it_does_not_matter_in_which_pieces_bytes_arrive(bytes in prop::collection::vec(any::<u8>(), 0..400), pieces in prop::collection::vec(1usize..20, 1..60)) {
+        fn the_result_does_not_depend_on_the_pieces_in_which_bytes_arrive(bytes in prop::collection::vec(any::<u8>(), 0..400), pieces in prop::collection::vec(1usize..20, 1..60)) {
             let answer = [message(b'R', &[0; 4]), message(b'Z', b"I"), row(3), message(b'C', b"SELECT 1\0"), message(b'Z', b"I"), bytes].concat();
-            let mut whole = Intake::new(Answers::Hashed);
-            let at_once = whole.take(&answer);
-            let mut pieced = Intake::new(Answers::Hashed);
+            let mut whole = Intake::new(AuthenticationPolicy::Hashed);
+            let at_once = whole.check(&answer);
+            let mut pieced = Intake::new(AuthenticationPolicy::Hashed);
             let mut rest = &answer[..];
             let mut outcome = Ok(());
             for size in pieces.iter().cycle() {
@@ -330,7 +332,7 @@ mod tests {
                     break;
                 }
                 let (piece, after) = rest.split_at(rest.len().min(*size));
-                outcome = pieced.take(piece);
+                outcome = pieced.check(piece);
                 rest = after;
             }
             prop_assert_eq!(at_once, outcome);

@@ -136,22 +136,22 @@ mod tests {
     }
 
     #[test]
-    fn lag_is_the_time_since_the_server_left_that_place() {
+    fn lag_is_the_time_since_the_server_passed_that_position() {
         let busy = history(&[(0, 0), (10, 1_000), (20, 2_000), (30, 3_000)]);
         assert_eq!(lag(&busy, 1_000, 30), (20.0, false));
-        assert_eq!(lag(&busy, 1_500, 30), (15.0, false), "between two looks");
+        assert_eq!(lag(&busy, 1_500, 30), (15.0, false), "between two readings");
         assert_eq!(lag(&busy, 3_000, 35), (0.0, false), "caught up");
-        assert_eq!(lag(&busy, 4_000, 35), (0.0, false), "read after it went on");
-        assert_eq!(lag(&busy, 2_900, 25), (0.0, false), "seen before the server was where it is now");
+        assert_eq!(lag(&busy, 4_000, 35), (0.0, false), "read after the server wrote more");
+        assert_eq!(lag(&busy, 2_900, 25), (0.0, false), "read before the server reached its present position");
     }
 
     #[test]
-    fn an_idle_server_makes_no_lag_and_the_clock_runs_from_when_it_went_on() {
+    fn an_idle_server_makes_no_lag_and_time_counts_from_its_next_write() {
         let mut idle = history(&[(0, 100), (10, 500), (20, 500), (3_000, 500)]);
         assert_eq!(lag(&idle, 500, 3_010), (0.0, false));
         assert_eq!(idle.points.len(), 3, "{:?}", idle.points);
         idle.push(COURSE, Duration::from_secs(3_010), 600);
-        assert_eq!(lag(&idle, 500, 3_015), (15.0, false), "not the hour in which there was nothing to have");
+        assert_eq!(lag(&idle, 500, 3_015), (15.0, false), "not the hour in which nothing was written");
         assert_eq!(lag(&idle, 550, 3_015), (10.0, false));
     }
 

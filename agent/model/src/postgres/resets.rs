@@ -101,9 +101,9 @@ impl Losses {
         is_news
     }
 
-    /// Continues from the note of an earlier run of the agent. `first` is this run's first reading, if there was one before the note
-    /// arrived.
-    pub fn recall(&mut self, mut earlier: Self, first: Option<&BTreeMap<String, Count>>, meaning: ResetTime) {
+    /// Continues from the stored losses of an earlier run of the agent. `first` is this run's first reading, if it was read before the
+    /// stored losses arrived.
+    pub fn restore(&mut self, mut earlier: Self, first: Option<&BTreeMap<String, Count>>, meaning: ResetTime) {
         if let Some(first) = first {
             earlier.observe(first.iter().map(|(name, count)| (name.as_str(), *count)), meaning);
         }
@@ -197,8 +197,8 @@ mod tests {
         assert_eq!(losses.lost().count(), 0);
     }
 
-    /// Lost counts after the note of an earlier run arrives. This run made the readings `unrecalled` before, and `now` later.
-    fn recalled(noted: &[Count], unrecalled: &[Count], now: Count) -> String {
+    /// Lost counts after the note of an earlier run arrives. This run made the readings `before_restore` before, and `now` later.
+    fn restored(noted: &[Count], before_restore: &[Count], now: Count) -> String {
         let run = |readings: &[Count]| {
             let mut losses = Losses::default();
             for count in readings {
@@ -206,9 +206,9 @@ mod tests {
             }
             losses
         };
-        let mut losses = run(unrecalled);
-        let first = unrecalled.first().map(|first| BTreeMap::from([("app".to_owned(), *first)]));
-        losses.recall(run(noted), first.as_ref(), ResetTime::OfReset);
+        let mut losses = run(before_restore);
+        let first = before_restore.first().map(|first| BTreeMap::from([("app".to_owned(), *first)]));
+        losses.restore(run(noted), first.as_ref(), ResetTime::OfReset);
         losses.observe([("app", now)], ResetTime::OfReset);
         lost(&losses)
     }
@@ -216,13 +216,13 @@ mod tests {
     #[test]
     fn readings_before_the_note_arrives_count_as_well() {
         let [none, some, more, reset] = [counted(0.0, None), counted(3.0, None), counted(5.0, None), counted(0.0, Some(7.0))];
-        assert_eq!(recalled(&[some], &[none, none], none), "app 3", "the crash was before this run");
-        assert_eq!(recalled(&[some, none], &[none], none), "app 3");
-        assert_eq!(recalled(&[], &[more, none], none), "app 5", "and here within it");
-        assert_eq!(recalled(&[some], &[some, more], none), "app 5", "after it");
-        assert_eq!(recalled(&[some], &[], none), "app 3");
-        for unrecalled in [&[reset][..], &[none, reset], &[more, none, reset], &[none, none]] {
-            assert_eq!(recalled(&[some], unrecalled, reset), "", "{unrecalled:?}");
+        assert_eq!(restored(&[some], &[none, none], none), "app 3", "the crash was before this run");
+        assert_eq!(restored(&[some, none], &[none], none), "app 3");
+        assert_eq!(restored(&[], &[more, none], none), "app 5", "and here within it");
+        assert_eq!(restored(&[some], &[some, more], none), "app 5", "after it");
+        assert_eq!(restored(&[some], &[], none), "app 3");
+        for before_restore in [&[reset][..], &[none, reset], &[more, none, reset], &[none, none]] {
+            assert_eq!(restored(&[some], before_restore, reset), "", "{before_restore:?}");
         }
     }
 

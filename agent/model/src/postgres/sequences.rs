@@ -34,8 +34,8 @@ impl Bounds {
     }
 }
 
-/// Turns of very many sequences. Reading a value locks its sequence, so each visit reads only some of them. An answer is valid until the
-/// next turn.
+/// Decides which sequences a visit reads. Reading a value locks its sequence, so with very many sequences each visit reads only some. An
+/// answer is valid until the next turn of its sequence.
 #[derive(Debug, Default)]
 pub struct Turns {
     visit: u64,
@@ -44,14 +44,14 @@ pub struct Turns {
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    asked_in: u64,
+    turn_in: u64,
     /// Latest answer. `None`: not answered yet. `Some(None)`: the sequence was never used.
     answer: Option<Option<i64>>,
 }
 
-/// Sequence that may be read.
+/// A sequence that the role may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Askable {
+pub struct ReadableSequence {
     /// OID of the sequence.
     pub oid: u32,
     /// True if the sequence fills a column that ends before the sequence does.
@@ -61,23 +61,23 @@ pub struct Askable {
 impl Turns {
     /// Begins a visit and returns the OIDs to read, at most `max`. Sequences without a turn come first, then those whose turn is longest
     /// ago; narrow ones come before others. Sequences that do not exist any more are removed.
-    pub fn begin(&mut self, askable: &[Askable], max: usize) -> Vec<u32> {
+    pub fn begin(&mut self, readable: &[ReadableSequence], max: usize) -> Vec<u32> {
         self.visit += 1;
-        let present: HashSet<u32> = askable.iter().map(|sequence| sequence.oid).collect();
+        let present: HashSet<u32> = readable.iter().map(|sequence| sequence.oid).collect();
         self.known.retain(|oid, _| present.contains(oid));
-        let mut waiting: Vec<(u64, bool, u32)> = askable
+        let mut waiting: Vec<(u64, bool, u32)> = readable
             .iter()
-            .map(|sequence| (self.known.get(&sequence.oid).map_or(0, |known| known.asked_in), !sequence.is_narrow, sequence.oid))
+            .map(|sequence| (self.known.get(&sequence.oid).map_or(0, |known| known.turn_in), !sequence.is_narrow, sequence.oid))
             .collect();
         waiting.sort_unstable();
         waiting.truncate(max);
         waiting.into_iter().map(|(.., oid)| oid).collect()
     }
 
-    /// Records a turn. Without an answer, the earlier answer stays.
-    pub fn asked(&mut self, oid: u32, answer: Option<Option<i64>>) {
-        let known = self.known.entry(oid).or_insert(Known { asked_in: 0, answer: None });
-        known.asked_in = self.visit;
+    /// Records the turn of a sequence in this visit. Without an answer (`None`), the earlier answer stays.
+    pub fn record_turn(&mut self, oid: u32, answer: Option<Option<i64>>) {
+        let known = self.known.entry(oid).or_insert(Known { turn_in: 0, answer: None });
+        known.turn_in = self.visit;
         known.answer = answer.or(known.answer);
     }
 
@@ -105,13 +105,13 @@ mod tests {
         assert_eq!(whole.used_ratio(i64::MAX), Some(1.0));
     }
 
-    fn sequences(count: u32) -> Vec<Askable> {
-        (0..count).map(|oid| Askable { oid, is_narrow: oid >= 4 }).collect()
+    fn sequences(count: u32) -> Vec<ReadableSequence> {
+        (0..count).map(|oid| ReadableSequence { oid, is_narrow: oid >= 4 }).collect()
     }
 
     fn visit(turns: &mut Turns, count: u32) -> Vec<u32> {
         let due = turns.begin(&sequences(count), 3);
-        due.iter().for_each(|oid| turns.asked(*oid, Some(Some(1))));
+        due.iter().for_each(|oid| turns.record_turn(*oid, Some(Some(1))));
         due
     }
 
@@ -132,12 +132,12 @@ mod tests {
         visit(&mut turns, 3);
         for oid in turns.begin(&sequences(4), 1) {
             assert_eq!(oid, 3);
-            turns.asked(oid, None);
+            turns.record_turn(oid, None);
         }
         assert_eq!(turns.answer(3), None);
         for oid in turns.begin(&sequences(4), 3) {
             assert_ne!(oid, 3);
-            turns.asked(oid, None);
+            turns.record_turn(oid, None);
         }
         assert_eq!(turns.answer(0), Some(Some(1)));
     }

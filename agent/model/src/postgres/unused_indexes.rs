@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::snapshot::{Column, Table};
 
-/// Most listed indexes, largest first. People would not read more.
+/// Most listed indexes, largest first. A person would not read more.
 const ROWS_MAX: usize = 500;
 
 /// Most indexes without a scan that each member lists.
@@ -48,7 +48,7 @@ impl UnusedIndex {
 pub struct Unused {
     /// Judged indexes before others, largest first.
     pub indexes: Vec<UnusedIndex>,
-    /// Number of indexes beyond the limit, and the size of the largest of them.
+    /// Number of indexes beyond the limit.
     pub left_out: usize,
     /// Size in bytes of the largest index beyond the limit.
     pub left_out_bytes: i64,
@@ -57,7 +57,7 @@ pub struct Unused {
 type Name<'a> = [&'a str; 4];
 
 #[derive(Default)]
-struct Seen {
+struct Found {
     asked: usize,
     size_bytes: i64,
     is_used: bool,
@@ -68,7 +68,7 @@ struct Seen {
 /// Joins the lists of all members. A member lists all unscanned indexes of a datname, as long as they are few. So an index that is not on
 /// its list was scanned there. For a longer list the member counts as not asked.
 pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Unused {
-    let mut seen: BTreeMap<Name<'_>, Seen> = BTreeMap::new();
+    let mut found: BTreeMap<Name<'_>, Found> = BTreeMap::new();
     for member in members {
         let verdicts = member.facts.map(verdicts).unwrap_or_default();
         let Some(table) = member.indexes else { continue };
@@ -78,7 +78,7 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Unused {
             if is_system(schema) {
                 continue;
             }
-            let index = seen.entry(name).or_default();
+            let index = found.entry(name).or_default();
             index.asked += 1;
             index.size_bytes = index.size_bytes.max(table.integer("size_bytes", row).unwrap_or_default());
             let verdict = verdicts.get(&name).copied().unwrap_or_default();
@@ -87,9 +87,9 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Unused {
             index.stats_age_seconds = index.stats_age_seconds.into_iter().chain(verdict.counted_seconds).reduce(f64::min);
         }
     }
-    let whole: Vec<Whole<'_>> = members.iter().filter_map(|member| member.indexes).filter_map(Whole::of).collect();
-    let is_used = |name: &Name<'_>, index: &Seen| index.is_used || whole.iter().any(|whole| whole.lacks(name));
-    let unused = seen.into_iter().filter(|(name, index)| !is_used(name, index)).map(|(name, index)| UnusedIndex {
+    let whole: Vec<CompleteList<'_>> = members.iter().filter_map(|member| member.indexes).filter_map(CompleteList::of).collect();
+    let is_used = |name: &Name<'_>, index: &Found| index.is_used || whole.iter().any(|whole| whole.lacks(name));
+    let unused = found.into_iter().filter(|(name, index)| !is_used(name, index)).map(|(name, index)| UnusedIndex {
         name: name.map(str::to_owned),
         size_bytes: index.size_bytes,
         members_asked: index.asked,
@@ -109,13 +109,13 @@ fn name(table: &Table, row: usize) -> Option<Name<'_>> {
 }
 
 /// Complete list of a member: no unscanned index was left out.
-struct Whole<'a> {
+struct CompleteList<'a> {
     /// Datnames that the member could visit.
     datnames: BTreeSet<&'a str>,
     listed: BTreeSet<Name<'a>>,
 }
 
-impl<'a> Whole<'a> {
+impl<'a> CompleteList<'a> {
     fn of(table: &'a Table) -> Option<Self> {
         let rows = 0..table.row_count as usize;
         let unscanned = rows.clone().filter(|row| table.integer("scans", *row) == Some(0)).count();

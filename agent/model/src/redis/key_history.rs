@@ -52,7 +52,7 @@ impl Restart {
     }
 }
 
-/// Restart that may have lost keys, but whose last reading before is too old to decide.
+/// A restart that may have lost keys. The last reading before it is too old to decide.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unjudged {
     /// Keys in the last reading before the restart, without those that have expired since.

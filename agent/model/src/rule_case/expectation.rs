@@ -24,7 +24,7 @@ pub struct ExpectedAlert {
     pub severity: Severity,
     /// State of the alert: open alerts are pending, firing or recovering.
     pub state: AlertState,
-    /// Value of the alert, equal but for rounding.
+    /// Value of the alert, compared with a tolerance for rounding.
     pub value: Option<f64>,
     /// Text that the title contains.
     pub title: Option<String>,
@@ -49,7 +49,7 @@ pub struct ExpectedTransition {
     pub at: Option<Duration>,
 }
 
-/// Whether a line of a comparison was expected, and whether it happened.
+/// Result of the comparison for one line: whether it was expected, and whether it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mark {
@@ -150,8 +150,8 @@ impl TickOutcome<'_> {
             AlertState::Recovering => Some(("clear", rule.keep_firing)),
             _ => None,
         });
-        if let Some((word, asked)) = wait {
-            let _ = write!(text, ", {word} for {} of {}", duration_text(alert.held), duration_text(asked));
+        if let Some((word, wait)) = wait {
+            let _ = write!(text, ", {word} for {} of {}", duration_text(alert.held), duration_text(wait));
         }
         if alert.is_flapping() {
             text.push_str(", flapping");
@@ -250,7 +250,7 @@ fn same_labels(expected: &BTreeMap<String, String>, labels: &[Label]) -> bool {
     expected.len() == labels.len() && labels.iter().all(|label| expected.get(&label.name) == Some(&label.value))
 }
 
-/// Whether two values are equal but for rounding: people round the numbers of a case.
+/// Whether two values are equal within a tolerance, because authors round the numbers of a case.
 fn nearly(expected: f64, got: f64) -> bool {
     (expected - got).abs() <= 1e-9 * expected.abs().max(1.0)
 }

@@ -1,7 +1,7 @@
 //! A case of `pharos rules test`: facts over time, written as text, and the alerts that the facts should lead to.
 //!
-//! [`steps`] reads what happens tick by tick, a [`Timeline`] holds all facts and makes a snapshot of every tick, and [`expectation`] compares
-//! the alerts that a plugin raised with the expected ones. The caller runs the plugin.
+//! [`steps`] reads the notation of values tick by tick. A [`Timeline`] has all facts and makes a snapshot for each tick. [`expectation`]
+//! compares the alerts that a plugin raised with the expected ones. The caller runs the plugin.
 
 pub mod expectation;
 mod snapshots;

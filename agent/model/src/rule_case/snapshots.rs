@@ -62,7 +62,7 @@ impl Timeline {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// The part at a tick. None where it was never collected.
+    /// The part at a tick; `None` before its first collection.
     fn part(&self, name: &str, tick: u32, earlier: Option<&Part>) -> Option<Part> {
         let is_up = *self.server.item(tick);
         if name == UP_PART

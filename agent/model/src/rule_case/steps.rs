@@ -1,4 +1,4 @@
-//! Tick by tick notation: a line of text with one word per tick, or per several ticks.
+//! Notation of values tick by tick: a line of text with one word for each tick, or for several ticks.
 //!
 //! ```text
 //! 5             five, at one tick
@@ -7,7 +7,7 @@
 //! 90-5x3        90, 85, 80
 //! _             nothing at this tick
 //! ```
-//! The last item goes on to the end: `0.5x3 0.95` is 0.5 three times and then 0.95, `0+10` grows for ever.
+//! The last item continues to the end: `0.5x3 0.95` is 0.5 three times and then 0.95, `0+10` grows for ever.
 
 use super::ticks::TICKS_MAX;
 
@@ -35,7 +35,7 @@ pub struct Steps<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Run<T> {
     item: T,
-    /// How many ticks the item lasts. None where the text gives no count: one tick, or all that follow after the last item.
+    /// Number of ticks that the item lasts. `None` if the text gives no count: then one tick, or for the last item all further ticks.
     ticks: Option<u32>,
 }
 
@@ -62,7 +62,8 @@ impl<T> Steps<T> {
         if runs.is_empty() { Err(StepsError::Empty { example }) } else { Ok(Self { runs }) }
     }
 
-    /// The item at a tick, and for how many ticks it has lasted. The last item lasts for ever; the number stops at its count, if it has one.
+    /// The item at a tick, and the number of ticks since the item began. The last item lasts for ever; its number stops at its count minus
+    /// one, if it has a count.
     fn at(&self, tick: u32) -> (&T, u32) {
         let mut start = 0;
         let (last, before) = self.runs.split_last().expect("no line is empty");
@@ -103,7 +104,7 @@ pub enum Value {
     Number {
         /// Value at the item's first tick.
         start: f64,
-        /// Added at every further tick of the item. 0 for a constant.
+        /// Difference between two ticks of the item; 0 for a constant.
         step: f64,
     },
 }
@@ -123,7 +124,7 @@ impl Steps<Value> {
         Ok(steps)
     }
 
-    /// The sample at a tick. None at a gap.
+    /// The sample at a tick; `None` at a gap.
     pub fn value(&self, tick: u32) -> Option<f64> {
         match self.at(tick) {
             (Value::Gap, _) => None,
@@ -141,7 +142,7 @@ fn value(word: &str) -> Result<Value, String> {
     }
     let ramp = || {
         let bytes = word.as_bytes();
-        // Not the sign of an exponent.
+        // The sign of an exponent does not count.
         let sign = (1..bytes.len()).find(|at| matches!(bytes[*at], b'+' | b'-') && !matches!(bytes[at - 1], b'e' | b'E'))?;
         Some(Value::Number { start: word[..sign].parse().ok()?, step: word[sign..].parse().ok()? })
     };
@@ -149,7 +150,7 @@ fn value(word: &str) -> Result<Value, String> {
 }
 
 impl<T: Copy> Steps<T> {
-    /// Reads a line of words.
+    /// Reads a line of words, each of which must be in `known`. An error names the word that cannot be read.
     pub fn words(text: &str, example: &'static str, known: &[(&str, T)]) -> Result<Self, StepsError> {
         Self::read(text, example, |word| {
             let found = known.iter().find(|(name, _)| *name == word);

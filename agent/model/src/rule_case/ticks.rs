@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Most ticks of one case: at ten seconds each, more than two days. Every tick is a call of the plugin, so that more would take minutes.
+/// Most ticks of one case: at ten seconds each, more than two days. Each tick is a call of the plugin, so more ticks would take minutes.
 pub const TICKS_MAX: u32 = 20_000;
 
 /// Time from the beginning of the case to a tick.

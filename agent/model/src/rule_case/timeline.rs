@@ -36,7 +36,7 @@ pub struct PartSteps {
 pub struct SeriesSteps {
     /// Name of the metric, which the catalogue has.
     pub metric: String,
-    /// Labels of the series but those of the subject. A label of the metric that is missing here is the empty text.
+    /// Labels of the series without those of the subject. A label of the metric that is missing here has the empty text.
     pub labels: Vec<Label>,
     /// Samples tick by tick.
     pub values: Steps<Value>,
@@ -62,17 +62,17 @@ pub struct Timeline {
     pub subject: Subject,
     /// Time between two ticks.
     pub interval: Duration,
-    /// A recorded snapshot, whose facts hold at every tick as far as nothing below says otherwise.
+    /// A recorded snapshot. Its facts are valid at every tick, unless a field below replaces them.
     pub base: Option<Snapshot>,
-    /// Whether the server can be reached, tick by tick. Always true for a subject that is no server.
+    /// Whether the server can be reached, tick by tick. Always true for a subject that is not a server.
     pub server: Steps<bool>,
     /// Ticks at which the server has just restarted, so that its counters begin anew.
     pub restarts: Vec<u32>,
-    /// Parts by name, where the case gives their states. Other parts are present once they carry a series or a table.
+    /// States of parts, by name, if the case gives them. Other parts are present as soon as they carry a series or a table.
     pub parts: BTreeMap<String, PartSteps>,
     /// Series of all metrics, each with distinct labels.
     pub series: Vec<SeriesSteps>,
-    /// Tables. Where two of one name overlap, the later one in this list counts.
+    /// Tables. If two tables of one name overlap, the later one in this list counts.
     pub tables: Vec<TableSteps>,
     /// The servers of a database, which have the same ticks. Empty for other subjects.
     pub members: Vec<Timeline>,

@@ -14,13 +14,13 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use self::window::Gathered;
+use self::window::WindowSums;
 pub use self::window::{ActivityWindow, WaitRow};
 
-/// Number of sessions that queue for the lock manager itself, from which on the lock table is not read.
+/// Number of sessions in the queue for the lock manager itself at which the lock table is not read any more.
 pub const CROWD: u64 = 3;
 /// Most intervals for which one sample counts.
-const SPEAKS_FOR_INTERVALS: u32 = 5;
+const COUNTED_INTERVALS_MAX: u32 = 5;
 /// Most waits with a total of their own. Servers have about 250; extensions may add more.
 const WAITS_MAX: usize = 400;
 
@@ -36,10 +36,15 @@ pub struct Identity {
 /// Kind of a backend. Only client backends are load that users make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slice {
+    /// The session of a client.
     Client,
+    /// A worker of a parallel query, which counts for its leader.
     ParallelWorker,
+    /// A worker of autovacuum, or its launcher.
     Autovacuum,
+    /// A process that sends WAL to a standby or a subscriber.
     WalSender,
+    /// Any other process of the server.
     Other,
 }
 
@@ -75,6 +80,7 @@ impl Slice {
 pub struct Work {
     /// Datname of the session; `None` for backends without one.
     pub datname: Option<String>,
+    /// Role of the session; `None` for backends without one.
     pub user: Option<String>,
     /// Query id of the statement; `None` if the server does not compute it.
     pub query_id: Option<i64>,
@@ -140,18 +146,18 @@ pub struct Sample {
     pub active: u64,
 }
 
-/// Observations of a sample that may call for reading the lock table.
+/// What a sample shows about waits for locks. It decides whether the lock table is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Noticed {
+pub struct LockSigns {
     /// Sessions that wait for a lock now and did not in the sample before.
     pub lock_waits_begun: u64,
     /// Sessions that queue for the lock manager.
     pub lock_manager_waits: u64,
 }
 
-impl Noticed {
+impl LockSigns {
     /// Returns true if the lock table should be read. It is read when a wait begins, but not while sessions queue for the lock manager.
-    pub fn wants_locks_read(self) -> bool {
+    pub fn needs_locks_read(self) -> bool {
         self.lock_waits_begun > 0 && !self.is_crowded()
     }
 
@@ -176,7 +182,7 @@ pub struct Sampler {
     interval: Duration,
     last: Option<Duration>,
     under_way: HashMap<Identity, Occurrence>,
-    gathered: Gathered,
+    sums: WindowSums,
     /// Seconds of client sessions by wait, since the agent's start.
     totals: BTreeMap<Wait, f64>,
     /// Number of samples that were taken.
@@ -194,7 +200,7 @@ impl Sampler {
             interval,
             last: None,
             under_way: HashMap::new(),
-            gathered: Gathered::default(),
+            sums: WindowSums::default(),
             totals: BTreeMap::new(),
             samples: 0,
             missed: 0,
@@ -214,36 +220,36 @@ impl Sampler {
     }
 
     /// Adds a sample, and returns what it shows about locks.
-    pub fn observe(&mut self, sample: &Sample) -> Noticed {
+    pub fn observe(&mut self, sample: &Sample) -> LockSigns {
         let gap = self.last.map(|last| sample.at.saturating_sub(last));
-        let seconds = gap.unwrap_or_default().min(self.interval * SPEAKS_FOR_INTERVALS).as_secs_f64();
+        let seconds = gap.unwrap_or_default().min(self.interval * COUNTED_INTERVALS_MAX).as_secs_f64();
         let seen = sample.sessions.len() as u64;
         let scale = if seen > 0 { sample.active.max(seen) as f64 / seen as f64 } else { 1.0 };
         self.samples += 1;
         self.missed += gap.map_or(0, |gap| missed(gap, self.interval));
         self.cut += u64::from(sample.active > seen);
 
-        let mut noticed = Noticed::default();
+        let mut lock_signs = LockSigns::default();
         let before = std::mem::take(&mut self.under_way);
         for session in &sample.sessions {
             let earlier = before.get(&session.identity);
             let occurrence = self.occurrence(sample.at, session, earlier);
-            noticed.lock_waits_begun += u64::from(session.wait.is_lock() && !earlier.is_some_and(|earlier| earlier.wait.is_lock()));
-            noticed.lock_manager_waits += u64::from(session.wait.is_lock_manager());
+            lock_signs.lock_waits_begun += u64::from(session.wait.is_lock() && !earlier.is_some_and(|earlier| earlier.wait.is_lock()));
+            lock_signs.lock_manager_waits += u64::from(session.wait.is_lock_manager());
             if session.slice == Slice::Client {
                 *self.total(&session.wait) += seconds * scale;
             }
             self.under_way.insert(session.identity, occurrence);
         }
         let lasted = |identity: &Identity| self.under_way.get(identity).map_or(Duration::ZERO, |one| sample.at.saturating_sub(one.since));
-        self.gathered.add(sample, seconds, scale, lasted);
+        self.sums.add(sample, seconds, scale, lasted);
         self.last = Some(sample.at);
-        noticed
+        lock_signs
     }
 
     /// Returns the sums since the last report.
     pub fn report(&mut self) -> ActivityWindow {
-        std::mem::take(&mut self.gathered).finish()
+        std::mem::take(&mut self.sums).finish()
     }
 
     /// Seconds that client sessions spent in each wait, since the agent's start.

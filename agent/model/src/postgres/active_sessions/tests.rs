@@ -213,7 +213,7 @@ fn a_server_that_started_anew_misses_nothing() {
 #[test]
 fn locks_are_read_when_a_wait_begins_and_not_while_sessions_queue_for_the_lock_manager() {
     let mut sampler = Sampler::new(INTERVAL);
-    let mut wants = |line: &str| sampler.observe(&parse(line)).wants_locks_read();
+    let mut wants = |line: &str| sampler.observe(&parse(line)).needs_locks_read();
     assert!(!wants("1000: 7 CPU"));
     assert!(wants("2000: 7 Lock/relation"));
     assert!(!wants("3000: 7 Lock/relation"));

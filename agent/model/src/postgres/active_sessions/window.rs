@@ -35,7 +35,7 @@ pub struct ActivityWindow {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct WindowSums {
     samples: u64,
     by_class: BTreeMap<String, f64>,
     by_slice: BTreeMap<Slice, f64>,
@@ -43,7 +43,7 @@ pub(super) struct Gathered {
     other_seconds: f64,
 }
 
-impl Gathered {
+impl WindowSums {
     /// Adds a sample that counts for `seconds`. `scale` is the number of all sessions divided by those read.
     pub(super) fn add(&mut self, sample: &Sample, seconds: f64, scale: f64, lasted: impl Fn(&Identity) -> Duration) {
         self.samples += 1;

@@ -42,7 +42,7 @@ impl FirstSeen {
     }
 
     /// Takes over earlier times from a note of the same cluster.
-    pub fn take_over(&mut self, earlier: &Self) {
+    pub fn merge_earlier(&mut self, earlier: &Self) {
         if !self.is_of_cluster(&earlier.cluster) {
             return;
         }
@@ -101,7 +101,7 @@ mod tests {
         for (system, expected) in [(Some("7412"), Some(400.0)), (None, Some(400.0)), (Some("8"), Some(0.0))] {
             let mut seen = of(system);
             seen.observe([1, 3].into_iter(), 500.0);
-            seen.take_over(&earlier);
+            seen.merge_earlier(&earlier);
             assert_eq!([1, 3].map(|index| seen.seconds(index, 500.0)), [expected, Some(0.0)], "{system:?}");
         }
     }

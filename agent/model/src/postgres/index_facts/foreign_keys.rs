@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tree::only_wants_not_null;
+use super::tree::required_not_null_columns;
 use super::{IndexKey, IndexShape};
 
 /// A foreign key on its referencing side.
@@ -39,9 +39,8 @@ fn serves(index: &IndexShape, key: &ForeignKey) -> bool {
         "hash" => index.keys.len() == 1 && leading == columns,
         _ => false,
     };
-    let holds_all = index
-        .predicate
-        .as_deref()
-        .is_none_or(|condition| only_wants_not_null(condition).is_some_and(|wanted| wanted.iter().all(|column| columns.contains(column))));
+    let holds_all = index.predicate.as_deref().is_none_or(|condition| {
+        required_not_null_columns(condition).is_some_and(|wanted| wanted.iter().all(|column| columns.contains(column)))
+    });
     finds && holds_all
 }

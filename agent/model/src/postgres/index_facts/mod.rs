@@ -20,8 +20,8 @@ pub use self::first_seen::FirstSeen;
 pub use self::foreign_keys::{ForeignKey, without_index};
 pub use self::redundancy::{Kinship, kinship, redundant};
 pub use self::scans::{Reads, ScanCounters, ScanHistory, ScannedTable};
-pub use self::tree::{expressions, only_wants_not_null, without_locations};
-pub use self::usage::{Counted, Unused, UsageSettings, bloated, size_text, unused};
+pub use self::tree::{expressions, required_not_null_columns, without_locations};
+pub use self::usage::{CountedTime, Unused, UsageSettings, bloated, size_text, unused};
 
 /// Key column of an index, from `pg_index`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

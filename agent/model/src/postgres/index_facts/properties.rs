@@ -162,7 +162,7 @@ proptest! {
     #[test]
     fn any_text_is_a_parse_tree_without_a_panic(text in ".{0,200}") {
         let _ = expressions(&text);
-        let _ = only_wants_not_null(&text);
+        let _ = required_not_null_columns(&text);
         let _ = without_locations(&text);
     }
 }

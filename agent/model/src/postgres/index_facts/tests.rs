@@ -138,8 +138,8 @@ fn a_partial_index_serves_a_foreign_key_if_it_leaves_out_nulls_alone() {
 
 const WEEK: f64 = 7.0 * 86_400.0;
 
-pub(super) fn counted(age_seconds: Option<f64>) -> Counted<impl Fn(u32) -> Option<f64>> {
-    Counted { age_seconds, seen_seconds: |_| None }
+pub(super) fn counted(age_seconds: Option<f64>) -> CountedTime<impl Fn(u32) -> Option<f64>> {
+    CountedTime { age_seconds, known_seconds: |_| None }
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn an_unused_index_has_its_time_and_its_guard() {
     let settings = UsageSettings::default();
     let indexes = [index(10, &[1])];
     let judge = |age, seen, keys: &[ForeignKey]| {
-        let counted = Counted { age_seconds: age, seen_seconds: |_| seen };
+        let counted = CountedTime { age_seconds: age, known_seconds: |_| seen };
         let found = unused(&indexes, &[], keys, &counted, &settings).remove(0);
         (found.evidence, found.guard)
     };
@@ -179,7 +179,7 @@ fn too_short_a_time_differs_from_other_guards() {
     let settings = UsageSettings::default();
     let indexes = [index(10, &[1])];
     let judge = |age, seen, keys: &[ForeignKey]| {
-        let counted = Counted { age_seconds: age, seen_seconds: |_| seen };
+        let counted = CountedTime { age_seconds: age, known_seconds: |_| seen };
         let found = unused(&indexes, &[], keys, &counted, &settings).remove(0);
         (found.counted_seconds, found.is_too_young)
     };

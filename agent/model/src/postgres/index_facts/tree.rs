@@ -49,7 +49,7 @@ pub fn expressions(list: &str) -> Vec<&str> {
 }
 
 /// Columns that a condition requires to be not null; `None` if it requires anything else.
-pub fn only_wants_not_null(condition: &str) -> Option<Vec<i16>> {
+pub fn required_not_null_columns(condition: &str) -> Option<Vec<i16>> {
     let condition = condition.trim();
     let tests = match condition.strip_prefix(AND) {
         Some(arguments) => expressions(arguments),
@@ -69,13 +69,13 @@ mod tests {
 
     #[test]
     fn a_condition_on_nulls_alone_names_its_columns() {
-        assert_eq!(only_wants_not_null(B_IS_NOT_NULL), Some(vec![2]));
+        assert_eq!(required_not_null_columns(B_IS_NOT_NULL), Some(vec![2]));
         let both = format!("{AND}({B_IS_NOT_NULL} {}) }}", B_IS_NOT_NULL.replace(":varattno 2", ":varattno 3"));
-        assert_eq!(only_wants_not_null(&both), Some(vec![2, 3]));
-        assert_eq!(only_wants_not_null(&B_IS_NOT_NULL.replace(":nulltesttype 1", ":nulltesttype 0")), None);
-        assert_eq!(only_wants_not_null(&both.replace("and", "or")), None);
-        assert_eq!(only_wants_not_null("{OPEXPR :opno 521}"), None);
-        assert_eq!(only_wants_not_null(""), None);
+        assert_eq!(required_not_null_columns(&both), Some(vec![2, 3]));
+        assert_eq!(required_not_null_columns(&B_IS_NOT_NULL.replace(":nulltesttype 1", ":nulltesttype 0")), None);
+        assert_eq!(required_not_null_columns(&both.replace("and", "or")), None);
+        assert_eq!(required_not_null_columns("{OPEXPR :opno 521}"), None);
+        assert_eq!(required_not_null_columns(""), None);
     }
 
     #[test]

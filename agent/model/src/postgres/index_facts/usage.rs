@@ -52,11 +52,11 @@ pub struct Unused<'a> {
 }
 
 /// How long scans of indexes have been counted.
-pub struct Counted<F> {
+pub struct CountedTime<F> {
     /// Age of the statistics in seconds; `None` if unknown.
     pub age_seconds: Option<f64>,
     /// Returns the seconds for which an index is known. Statistics can be older than an index, so both count.
-    pub seen_seconds: F,
+    pub known_seconds: F,
 }
 
 /// Indexes without scans that enforce nothing. All without a guard may be dropped together, and together with all `superfluous` ones. So
@@ -65,7 +65,7 @@ pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
     indexes: &'a [IndexShape],
     superfluous: &[(&IndexShape, &IndexShape, Kinship)],
     keys: &[ForeignKey],
-    counted: &Counted<F>,
+    counted: &CountedTime<F>,
     settings: &UsageSettings,
 ) -> Vec<Unused<'a>> {
     let goes = |oid: u32| superfluous.iter().any(|(index, ..)| index.oid == oid && index.guard().is_none());
@@ -75,11 +75,11 @@ pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
     // The order must be the same on all servers of a database, so it uses only keys and OIDs: widest first, then newest.
     candidates.sort_by_key(|index| Reverse((index.keys.len(), index.oid)));
     let mut judge = |index: &'a IndexShape| {
-        let seen_seconds = (counted.seen_seconds)(index.oid);
-        let known = [counted.age_seconds, seen_seconds].into_iter().flatten().reduce(f64::min);
+        let known_seconds = (counted.known_seconds)(index.oid);
+        let known = [counted.age_seconds, known_seconds].into_iter().flatten().reduce(f64::min);
         let evidence = format!("no scan in {}, {} on disk", known.map_or("an unknown time".to_owned(), days), size_text(index.size_bytes));
         let stands_in = stands_in_for(index, superfluous);
-        let too_young = too_young(counted.age_seconds, seen_seconds, settings.statistics_age_min_seconds);
+        let too_young = too_young(counted.age_seconds, known_seconds, settings.statistics_age_min_seconds);
         let is_too_young = stands_in.is_none() && too_young.is_some();
         let guard = stands_in
             .or(too_young)
@@ -101,11 +101,11 @@ fn stands_in_for(index: &IndexShape, superfluous: &[(&IndexShape, &IndexShape, K
     ))
 }
 
-fn too_young(age_seconds: Option<f64>, seen_seconds: Option<f64>, min: f64) -> Option<String> {
-    match (age_seconds, seen_seconds) {
-        (None, _) => Some("statistics too young: nobody knows since when scans are counted".to_owned()),
+fn too_young(age_seconds: Option<f64>, known_seconds: Option<f64>, min: f64) -> Option<String> {
+    match (age_seconds, known_seconds) {
+        (None, _) => Some("statistics too young: it is unknown since when scans are counted".to_owned()),
         (Some(age), _) if age < min => Some(format!("statistics too young: scans are counted for {}, wanted are {}", days(age), days(min))),
-        (_, Some(seen)) if seen < min => Some(format!("the index is new: known for {}, wanted are {}", days(seen), days(min))),
+        (_, Some(seen)) if seen < min => Some(format!("the index is new: known for {}, wanted are {}", days(known), days(min))),
         _ => None,
     }
 }

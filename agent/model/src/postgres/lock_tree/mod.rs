@@ -24,6 +24,7 @@ pub use self::remedy::{Backend, Lock, LockSession, Remedy, RemedyKind, remedy};
 pub enum Blocker {
     /// Prepared transactions, one or several: the server does not report which.
     Prepared,
+    /// The session with this process id.
     Session(i32),
 }
 

@@ -82,7 +82,7 @@ pub const NEEDS: [Entry; 15] = [
     ),
     entry(Need::Stats, &[PartId::Statements], "other roles' statements"),
     entry(Need::Stats, &[PartId::Replication], "what standbys report"),
-    entry(Need::Stats, &[PartId::Progress, PartId::Autovacuum], "what other roles' commands are at"),
+    entry(Need::Stats, &[PartId::Progress, PartId::Autovacuum], "the progress of other roles' commands"),
     entry(Need::Stats, &[PartId::Sizes], "the sizes of datnames and tablespaces that are not the role's"),
     entry(Need::Settings, &[PartId::Settings, PartId::Statements], "settings that only superusers see"),
     entry(Need::Files, &[PartId::Sizes], "the files of WAL and temporary files"),

@@ -144,7 +144,7 @@ fn advice(body: &mut String, server: &ServerLacks) {
         body.push_str("\n-- For statements: the files of the extension pg_stat_statements are missing\n-- (on Debian they are in postgresql-contrib).\n");
     }
     for (need, setting, off) in [
-        (Need::Activities, "track_activities", "nobody sees what sessions do"),
+        (Need::Activities, "track_activities", "the activity of sessions is not visible"),
         (Need::Counts, "track_counts", "nothing is counted and autovacuum does not run"),
     ] {
         if needs(need) {

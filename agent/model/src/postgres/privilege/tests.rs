@@ -189,7 +189,7 @@ fn advice_about_restarts_and_decisions_is_a_comment() {
             -- shared_preload_libraries (on Debian its files are in postgresql-contrib),
             -- restart the server and ask again, for where to create the extension.
 
-            -- While this is off, nobody sees what sessions do:
+            -- While this is off, the activity of sessions is not visible:
             -- ALTER SYSTEM SET track_activities = on;
             -- SELECT pg_catalog.pg_reload_conf();
 

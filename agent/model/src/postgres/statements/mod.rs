@@ -32,6 +32,7 @@ pub use self::window::Window;
 pub struct StatementKey {
     /// Name of the datname.
     pub datname: String,
+    /// Name of the role that runs the statement.
     pub user: String,
     /// Query id.
     pub queryid: i64,

@@ -141,15 +141,15 @@ impl Picture {
         if primaries().next().is_none() && asked().count() < self.members.len() {
             return None;
         }
-        let told_apart: BTreeSet<u64> = primaries().filter_map(|member| member.epoch).collect();
-        Some(told_apart.len() + primaries().filter(|member| member.epoch.is_none()).count())
+        let distinct: BTreeSet<u64> = primaries().filter_map(|member| member.epoch).collect();
+        Some(distinct.len() + primaries().filter(|member| member.epoch.is_none()).count())
     }
 
     /// Name of an earlier member that is the same server in the same state; `None` without one.
     pub fn same_as(&self, member: &Member) -> Option<&str> {
-        let says = |member: &Member| (member.epoch, member.up, member.role);
+        let state = |member: &Member| (member.epoch, member.up, member.role);
         let mut before = self.members.iter().take_while(|other| other.name != member.name);
-        before.find(|other| member.epoch.is_some() && says(other) == says(member)).map(|other| other.name.as_str())
+        before.find(|other| member.epoch.is_some() && state(other) == state(member)).map(|other| other.name.as_str())
     }
 }
 
@@ -254,9 +254,9 @@ impl Topology {
         let mut news = Vec::new();
         self.known.retain(|member, _| reports.iter().any(|report| report.member == *member));
         for report in reports {
-            news.extend(self.note(report, now));
+            news.extend(self.record_report(report, now));
         }
-        news.extend(self.follow());
+        news.extend(self.update_primary());
         let split_brain = self.writing_at_once();
         if split_brain != self.split_brain {
             let members = split_brain.clone();
@@ -274,7 +274,7 @@ impl Topology {
         }
     }
 
-    fn note(&mut self, report: &Report, now: Now) -> Option<News> {
+    fn record_report(&mut self, report: &Report, now: Now) -> Option<News> {
         let Report { member, up, identity, is_asked } = report;
         let (role_from, role_since_ms) = (now.monotonic, now.wall_ms);
         let fresh = Known { up: *up, identity: None, is_current: false, is_asked: false, role_from, role_since_ms, was_primary: false };
@@ -303,7 +303,7 @@ impl Topology {
     }
 
     /// Follows the present primary, and records its position.
-    fn follow(&mut self) -> Option<News> {
+    fn update_primary(&mut self) -> Option<News> {
         let cluster = self.main_cluster();
         let rank = |member: &str, identity: &Identity| {
             let is_the_same = self.primary.as_ref().is_some_and(|primary| primary.member == member);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::postgres::active_sessions::Noticed;
+use pharos_model::postgres::active_sessions::LockSigns;
 use pharos_model::snapshot::PartId;
 
 use super::connections;
@@ -30,7 +30,7 @@ impl Activity {
     }
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let noticed = if self.history.is_due(now) { self.history.sample(session, now).await? } else { Noticed::default() };
+        let lock_signs = if self.history.is_due(now) { self.history.sample(session, now).await? } else { LockSigns::default() };
         let groups = query(session, PART, Right::Stats, include_str!("../sql/activity.sql")).await?;
         let oldest = query(session, PART, Right::Stats, include_str!("../sql/sessions.sql")).await?;
         let totals = Totals::read(&groups)?;
@@ -44,12 +44,12 @@ impl Activity {
         let mut families = totals.families();
         families.extend(history);
         let tables = vec![connections::sessions(&oldest)?, waits];
-        let urgent = (totals.waits_for_locks() && !noticed.is_crowded()).then_some(PartId::Locks);
+        let urgent = (totals.waits_for_locks() && !lock_signs.is_crowded()).then_some(PartId::Locks);
         Ok(Facts { epoch: session.epoch(), families, tables, urgent, folded, ..Facts::default() })
     }
 
     async fn sample(&mut self, session: &Session, now: Now) -> Result<Option<PartId>, CollectError> {
-        Ok(self.history.sample(session, now).await?.wants_locks_read().then_some(PartId::Locks))
+        Ok(self.history.sample(session, now).await?.needs_locks_read().then_some(PartId::Locks))
     }
 }
 

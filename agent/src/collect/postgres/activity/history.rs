@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::postgres::active_sessions::{
-    ActiveSession, ActivityWindow, Identity, Noticed, Sample, Sampler, Slice, Wait, WaitRow, Work,
+    ActiveSession, ActivityWindow, Identity, LockSigns, Sample, Sampler, Slice, Wait, WaitRow, Work,
 };
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
 use pharos_model::top::{Candidate, Top};
@@ -40,8 +40,8 @@ impl History {
         Self { sampler: Sampler::new(interval), series: Top::new(SERIES_MAX, []), working: 0, epoch: 0 }
     }
 
-    /// Takes one sample. Returns what it noticed, such as waits for locks.
-    pub(super) async fn sample(&mut self, session: &Session, now: Now) -> Result<Noticed, CollectError> {
+    /// Takes one sample. Returns what it shows about waits for locks.
+    pub async fn sample(&mut self, session: &Session, now: Now) -> Result<LockSigns, CollectError> {
         if std::mem::replace(&mut self.epoch, session.epoch()) != session.epoch() {
             self.sampler.remove_sessions();
         }

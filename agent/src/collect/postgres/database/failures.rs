@@ -56,7 +56,7 @@ impl Failures {
         (self.is_restored, self.is_stored) = (true, first.is_none());
         if let Some(earlier) = earlier.filter(|earlier| earlier.cluster.may_be(&self.cluster)) {
             self.cluster.fill_from(&earlier.cluster);
-            self.losses.recall(earlier.losses, first.as_ref(), meaning);
+            self.losses.restore(earlier.losses, first.as_ref(), meaning);
         }
     }
 

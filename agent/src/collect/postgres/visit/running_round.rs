@@ -97,7 +97,7 @@ impl RunningRound {
             let why = format!("a round takes {ROUND_MAX:?} at most and did not reach this datname; the next round begins with it");
             return self.fail_rest(&Failure::new(FailureReason::NotReached, &why));
         }
-        if let Some(failure) = self.patience.lost() {
+        if let Some(failure) = self.patience.exhausted() {
             let failure = failure.clone();
             return self.fail_rest(&failure);
         }
@@ -133,11 +133,11 @@ impl RunningRound {
                 let is_of_datname = source.reason().is_of_datname();
                 let failure = Failure::of(&CollectError::Connect { collector: PartId::Visits, source });
                 self.fail(datname, &failure);
-                self.patience.learn((!is_of_datname).then_some(failure));
+                self.patience.record((!is_of_datname).then_some(failure));
                 return;
             }
         };
-        self.patience.learn(None);
+        self.patience.record(None);
         for (visit, result) in visits.iter_mut().zip(&mut self.results) {
             if access.connector.stop.is_cancelled() {
                 return;

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::privilege::sql::identifier;
-use pharos_model::postgres::sequences::{Askable, Bounds, Turns};
+use pharos_model::postgres::sequences::{Bounds, ReadableSequence, Turns};
 use pharos_model::row_selection::interleaved;
 use pharos_model::snapshot::{Column, FailureReason, FamiliesBuilder, PartId, Table};
 use pharos_model::unjudged::{self, Unjudged};
@@ -138,20 +138,20 @@ impl Sequences {
 /// Reads the values of the sequences that are due, in batches. Returns the sequences that another session locked.
 async fn read_due(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Result<HashSet<u32>, CollectError> {
     let can_be_asked = |sequence: &&Sequence| sequence.state == SequenceState::Known;
-    let askable = |sequence: &Sequence| Askable { oid: sequence.oid, is_narrow: sequence.bounds.column_max.is_some() };
-    let askable: Vec<Askable> = sequences.iter().filter(can_be_asked).map(askable).collect();
-    let due = turns.begin(&askable, ASKED_MAX);
+    let readable = |sequence: &Sequence| ReadableSequence { oid: sequence.oid, is_narrow: sequence.bounds.column_max.is_some() };
+    let readable: Vec<ReadableSequence> = sequences.iter().filter(can_be_asked).map(readable).collect();
+    let due = turns.begin(&readable, ASKED_MAX);
     let mut batches: Vec<Vec<u32>> = due.chunks(BATCH).rev().map(<[u32]>::to_vec).collect();
     let mut locked = HashSet::new();
     let mut locked_batches = 0;
     while let Some(mut batch) = batches.pop() {
         match values(session, &batch).await {
-            Ok(answers) => batch.iter().for_each(|oid| turns.asked(*oid, answers.get(oid).copied())),
+            Ok(answers) => batch.iter().for_each(|oid| turns.record_turn(*oid, answers.get(oid).copied())),
             Err(err) if err.ends_session() => return Err(err),
             // The server is busy, so the other sequences wait for a later visit.
             Err(err) if err.reason() == FailureReason::StatementTimeout => break,
             Err(err) if err.reason() == FailureReason::LockTimeout => {
-                batch.iter().for_each(|oid| turns.asked(*oid, None));
+                batch.iter().for_each(|oid| turns.record_turn(*oid, None));
                 locked.extend(batch);
                 locked_batches += 1;
                 if locked_batches == LOCKED_BATCHES_MAX {
@@ -163,7 +163,7 @@ async fn read_due(session: &Session, turns: &mut Turns, sequences: &[Sequence]) 
                 let half = batch.split_off(batch.len() / 2);
                 batches.extend([half, batch]);
             }
-            Err(_) => batch.iter().for_each(|oid| turns.asked(*oid, None)),
+            Err(_) => batch.iter().for_each(|oid| turns.record_turn(*oid, None)),
         }
     }
     Ok(locked)

@@ -17,14 +17,21 @@ const DDL_MODES: [&str; 4] = ["AccessExclusiveLock", "ExclusiveLock", "ShareRowE
 pub struct Lock {
     /// Type of the locked object: `relation`, `transactionid`, `advisory` and others.
     pub kind: String,
+    /// Mode of the lock, such as `AccessExclusiveLock`.
     pub mode: String,
 }
 
 /// Kind of a backend, as far as it decides the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
+    /// The session of a client.
     Client,
-    Autovacuum { prevents_wraparound: bool },
+    /// A worker of autovacuum.
+    Autovacuum {
+        /// True if the worker prevents transaction id wraparound. Such a worker does not give way.
+        prevents_wraparound: bool,
+    },
+    /// Any other process of the server.
     Other,
 }
 
@@ -62,18 +69,31 @@ impl LockSession {
 /// Kind of a remedy: a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RemedyKind {
+    /// The server resolves a deadlock by itself.
     Deadlock,
+    /// Sessions queue behind a session that waits for a strong lock.
     DdlQueue,
+    /// The root is a prepared transaction.
     PreparedTransaction,
+    /// The root is an autovacuum that prevents transaction id wraparound.
     AutovacuumWraparound,
+    /// The root is another autovacuum.
     Autovacuum,
+    /// Many sessions extend one relation.
     RelationExtension,
+    /// The root is idle in a transaction.
     IdleInTransaction,
+    /// The waiter needs older transactions to end.
     OldTransaction,
+    /// The root holds an advisory lock.
     AdvisoryLock,
+    /// The root holds the strongest lock of a relation.
     Ddl,
+    /// The root holds a weaker lock of a relation.
     RelationLock,
+    /// The root has changed the same rows.
     RowLock,
+    /// Any other wait.
     Other,
 }
 
@@ -161,8 +181,8 @@ fn behind_ddl(ddl: i32, root: &Root, sessions: &HashMap<i32, LockSession>) -> (R
     };
     let cancel = signal("pg_cancel_backend", ddl, sessions);
     let text = format!(
-        "session {ddl} waits for a strong lock and everybody behind it queues: {cancel} lets them go on, and it should be tried again with \
-         lock_timeout set; what it waits for itself is {root}"
+        "session {ddl} waits for a strong lock, and every session behind it queues: {cancel} lets these sessions continue, and the cancelled \
+         statement should be tried again with lock_timeout set; it waits itself for {root}"
     );
     (RemedyKind::DdlQueue, text)
 }
@@ -189,42 +209,43 @@ fn behind_session(pid: i32, waiter: &Waiter, sessions: &HashMap<i32, LockSession
     let text = match kind {
         RemedyKind::AutovacuumWraparound => format!(
             "autovacuum {pid} prevents transaction id wraparound: let it finish, since it begins again when it is cancelled, and try \
-             what waits for it again later with lock_timeout set"
+             the waiting statement again later with lock_timeout set"
         ),
         RemedyKind::Autovacuum => format!(
-            "autovacuum {pid} gives way by itself after deadlock_timeout; where it does not, {cancel}, and it comes \
-             back later"
+            "autovacuum {pid} gives way by itself after deadlock_timeout; if it does not, {cancel}, and it \
+             starts again later"
         ),
         RemedyKind::RelationExtension => {
-            "many sessions make one relation longer at once: there is nobody to end, but bulk loads in fewer sessions are faster".to_owned()
+            "many sessions make one relation longer at once: ending a session does not help, but bulk loads in fewer sessions are faster"
+                .to_owned()
         }
         RemedyKind::IdleInTransaction => format!(
             "session {pid} holds {mode} and does nothing: its application should commit; {terminate} ends it, as \
              idle_in_transaction_session_timeout would"
         ),
         RemedyKind::OldTransaction => format!(
-            "what waits needs all older transactions to end, as CREATE INDEX CONCURRENTLY does, and that of session {pid} is open: wait \
-             for it, or {terminate}"
+            "the waiting statement needs all older transactions to end, as CREATE INDEX CONCURRENTLY does, and the transaction of session \
+             {pid} is open: wait for its end, or {terminate}"
         ),
         RemedyKind::AdvisoryLock => {
             format!("session {pid} holds an advisory lock of the application: it should unlock it; {terminate} releases it")
         }
         RemedyKind::Ddl => format!(
-            "session {pid} holds {mode}, which lets nobody else in: let its DDL finish, or {cancel} and look for a \
+            "session {pid} holds {mode}, which shuts out every other session: let its DDL finish, or {cancel} and look for a \
              way that locks less"
         ),
         RemedyKind::RelationLock => format!(
-            "session {pid} holds {mode} on the relation until its transaction ends: let it, or {cancel}; LOCK TABLE \
+            "session {pid} holds {mode} on the relation until its transaction ends: wait for that, or {cancel}; LOCK TABLE \
              and CREATE INDEX without CONCURRENTLY are the usual causes"
         ),
         RemedyKind::RowLock => format!(
-            "session {pid} changed the same rows and has not committed: let it, or {cancel} where it is stuck; short \
+            "session {pid} changed the same rows and has not committed: wait for that, or {cancel} if it is stuck; short \
              transactions that lock rows in one order do not pile up"
         ),
         RemedyKind::Deadlock | RemedyKind::DdlQueue | RemedyKind::PreparedTransaction | RemedyKind::Other => {
             format!(
                 "session {pid} is in the way: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE \
-                 pid = {pid}; COMMIT;` tells what it does, {cancel} ends that"
+                 pid = {pid}; COMMIT;` shows what it does, and {cancel} ends that"
             )
         }
     };

@@ -54,8 +54,8 @@ fn readers_behind_ddl_are_freed_by_cancelling_the_ddl_and_the_ddl_by_the_idle_tr
          13<-12 wants transactionid ShareLock",
         expect![[r#"
             11: idle-in-transaction: session 10 holds AccessShareLock and does nothing: its application should commit; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 10 AND backend_start = '2026-01-01 00:00:00.5+00'; COMMIT;` ends it, as idle_in_transaction_session_timeout would
-            12: ddl-queue: session 11 waits for a strong lock and everybody behind it queues: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2026-01-01 00:00:00.5+00'; COMMIT;` lets them go on, and it should be tried again with lock_timeout set; what it waits for itself is session 10
-            13: ddl-queue: session 11 waits for a strong lock and everybody behind it queues: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2026-01-01 00:00:00.5+00'; COMMIT;` lets them go on, and it should be tried again with lock_timeout set; what it waits for itself is session 10
+            12: ddl-queue: session 11 waits for a strong lock, and every session behind it queues: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2026-01-01 00:00:00.5+00'; COMMIT;` lets these sessions continue, and the cancelled statement should be tried again with lock_timeout set; it waits itself for session 10
+            13: ddl-queue: session 11 waits for a strong lock, and every session behind it queues: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2026-01-01 00:00:00.5+00'; COMMIT;` lets these sessions continue, and the cancelled statement should be tried again with lock_timeout set; it waits itself for session 10
         "#]],
     );
 }
@@ -68,10 +68,10 @@ fn the_lock_mode_at_the_root_decides_the_kind() {
          30 holds transactionid ExclusiveLock\n31<-30 wants transactionid ShareLock\n32<-31 wants tuple ExclusiveLock\n\
          40 holds advisory ExclusiveLock\n41<-40 wants advisory ExclusiveLock",
         expect![[r#"
-            11: ddl: session 10 holds AccessExclusiveLock, which lets nobody else in: let its DDL finish, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 10; COMMIT;` and look for a way that locks less
-            21: relation-lock: session 20 holds ShareLock on the relation until its transaction ends: let it, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 20; COMMIT;`; LOCK TABLE and CREATE INDEX without CONCURRENTLY are the usual causes
-            31: row-lock: session 30 changed the same rows and has not committed: let it, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 30; COMMIT;` where it is stuck; short transactions that lock rows in one order do not pile up
-            32: row-lock: session 30 changed the same rows and has not committed: let it, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 30; COMMIT;` where it is stuck; short transactions that lock rows in one order do not pile up
+            11: ddl: session 10 holds AccessExclusiveLock, which shuts out every other session: let its DDL finish, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 10; COMMIT;` and look for a way that locks less
+            21: relation-lock: session 20 holds ShareLock on the relation until its transaction ends: wait for that, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 20; COMMIT;`; LOCK TABLE and CREATE INDEX without CONCURRENTLY are the usual causes
+            31: row-lock: session 30 changed the same rows and has not committed: wait for that, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 30; COMMIT;` if it is stuck; short transactions that lock rows in one order do not pile up
+            32: row-lock: session 30 changed the same rows and has not committed: wait for that, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 30; COMMIT;` if it is stuck; short transactions that lock rows in one order do not pile up
             41: advisory-lock: session 40 holds an advisory lock of the application: it should unlock it; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 40; COMMIT;` releases it
         "#]],
     );
@@ -89,10 +89,10 @@ fn the_session_at_the_root_counts_more_than_the_mode() {
         expect![[r#"
             11: prepared-transaction: prepared transaction transfer-7 holds the lock and no session will end it: decide with its transaction manager, then COMMIT PREPARED or ROLLBACK PREPARED in its database
             12: prepared-transaction: prepared transaction transfer-7 holds the lock and no session will end it: decide with its transaction manager, then COMMIT PREPARED or ROLLBACK PREPARED in its database
-            21: autovacuum: autovacuum 20 gives way by itself after deadlock_timeout; where it does not, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 20; COMMIT;`, and it comes back later
-            31: autovacuum-wraparound: autovacuum 30 prevents transaction id wraparound: let it finish, since it begins again when it is cancelled, and try what waits for it again later with lock_timeout set
-            41: old-transaction: what waits needs all older transactions to end, as CREATE INDEX CONCURRENTLY does, and that of session 40 is open: wait for it, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 40; COMMIT;`
-            51: relation-extension: many sessions make one relation longer at once: there is nobody to end, but bulk loads in fewer sessions are faster
+            21: autovacuum: autovacuum 20 gives way by itself after deadlock_timeout; if it does not, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 20; COMMIT;`, and it starts again later
+            31: autovacuum-wraparound: autovacuum 30 prevents transaction id wraparound: let it finish, since it begins again when it is cancelled, and try the waiting statement again later with lock_timeout set
+            41: old-transaction: the waiting statement needs all older transactions to end, as CREATE INDEX CONCURRENTLY does, and the transaction of session 40 is open: wait for its end, or `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 40; COMMIT;`
+            51: relation-extension: many sessions make one relation longer at once: ending a session does not help, but bulk loads in fewer sessions are faster
             60: deadlock: the sessions 60, 61 wait for each other; the server ends one of them after deadlock_timeout, and the application should lock in one order
             61: deadlock: the sessions 60, 61 wait for each other; the server ends one of them after deadlock_timeout, and the application should lock in one order
         "#]],
@@ -104,7 +104,7 @@ fn a_root_that_is_gone_already_is_named_all_the_same() {
     check(
         "11<-10 wants object AccessShareLock",
         expect![[r#"
-            11: other: session 10 is in the way: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 10; COMMIT;` tells what it does, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 10; COMMIT;` ends that
+            11: other: session 10 is in the way: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 10; COMMIT;` shows what it does, and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 10; COMMIT;` ends that
         "#]],
     );
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use pharos_model::postgres::index_facts::{
-    ForeignKey, IndexKey, IndexShape, expressions, only_wants_not_null, without_index, without_locations,
+    ForeignKey, IndexKey, IndexShape, expressions, required_not_null_columns, without_index, without_locations,
 };
 use pharos_model::snapshot::PartId;
 use pharos_model::text;
@@ -209,7 +209,7 @@ fn shape(row: &Fields<'_>) -> Result<IndexShape, CollectError> {
     let key_count = usize::try_from(row.field::<i32>("key_count")?).unwrap_or(0).min(columns.len());
     let included = columns[key_count..].to_vec();
     let tree = |column: &str| row.field::<Option<&str>>(column).map(|tree| tree.map(without_locations));
-    let predicate = tree("predicate")?.map(|tree| if only_wants_not_null(&tree).is_some() { tree } else { bounded(&tree) });
+    let predicate = tree("predicate")?.map(|tree| if required_not_null_columns(&tree).is_some() { tree } else { bounded(&tree) });
     Ok(IndexShape {
         oid: row.field("oid")?,
         table: row.field("table_oid")?,

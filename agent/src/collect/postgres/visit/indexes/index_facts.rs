@@ -1,6 +1,6 @@
 //! Facts about indexes that are a reason to drop, rebuild or repair them, with their numbers.
 
-use pharos_model::postgres::index_facts::{Counted, IndexShape, Kinship, UsageSettings, bloated, unused};
+use pharos_model::postgres::index_facts::{CountedTime, IndexShape, Kinship, UsageSettings, bloated, unused};
 use pharos_model::unjudged::Unjudged;
 
 use super::bounded_lists::{EACH_MAX, Found, largest, left_out_of};
@@ -120,8 +120,8 @@ pub(super) fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) ->
     };
     let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains_key(&index.oid)).cloned().collect();
     let asked_at = relations.context.asked_at;
-    let seen_seconds = |index: u32| state.first_seen.seconds(index, asked_at);
-    let counted = Counted { age_seconds: relations.context.statistics_age, seen_seconds };
+    let known_seconds = |index: u32| state.first_seen.seconds(index, asked_at);
+    let counted = CountedTime { age_seconds: relations.context.statistics_age, known_seconds };
     let found = unused(&with_storage, superfluous, &definitions.foreign_keys, &counted, usage);
     let unused = found.into_iter().filter_map(|found| {
         let unused = fact(found.index, UNUSED, None, found.evidence, found.guard)?;

@@ -51,7 +51,7 @@ impl IndexState {
         if !self.is_restored
             && let Ok(earlier) = notebook.read::<FirstSeen>(name, now).await
         {
-            earlier.iter().for_each(|earlier| self.first_seen.take_over(earlier));
+            earlier.iter().for_each(|earlier| self.first_seen.merge_earlier(earlier));
             self.is_restored = true;
         }
         // Before the note was restored it may hold earlier times, so it is not replaced.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::postgres::index_facts::{UsageSettings, redundant};
-use pharos_model::postgres::visits::Kept;
+use pharos_model::postgres::visits::DatnameStates;
 use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
 use pharos_model::top::{Candidate, Fold, NEVER_LISTED, Top};
 use tracing::warn;
@@ -45,7 +45,7 @@ pub(crate) struct Indexes {
     /// Whether indexes of system tables have series of their own.
     catalog_series: bool,
     top: Top<3, 2>,
-    kept: Kept<IndexState>,
+    states: DatnameStates<IndexState>,
     /// Readings of the round that is under way.
     read: Vec<IndexReadings>,
     role: String,
@@ -60,14 +60,24 @@ impl Indexes {
         catalog_series: bool,
     ) -> Self {
         let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
-        Self { interval, relations, usage, notebook, catalog_series, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
+        Self {
+            interval,
+            relations,
+            usage,
+            notebook,
+            catalog_series,
+            top,
+            states: DatnameStates::default(),
+            read: Vec::new(),
+            role: String::new(),
+        }
     }
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
         session.role().clone_into(&mut self.role);
         let relations = self.relations.read_once(session, PART, now).await?;
         let context = &relations.context;
-        let (state, is_time) = self.kept.enter(context.datname_oid, context.reset_at);
+        let (state, is_time) = self.states.begin_visit(context.datname_oid, context.reset_at);
         state.reset_for_other_cluster(&Cluster::new(session.system_identifier()));
         let fingerprint = fingerprint(&relations);
         let is_due = is_time || state.fingerprint != fingerprint;
@@ -95,7 +105,7 @@ impl Indexes {
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
         let estimates = Arc::clone(&state.estimates);
         if is_due {
-            self.kept.mark_read(context.datname_oid);
+            self.states.mark_read(context.datname_oid);
         }
         let (index_facts, schema_facts, unjudged) = (of_indexes.facts, of_schema.facts, of_indexes.unjudged);
         self.read.push(IndexReadings { relations, estimates, constraints, index_facts, schema_facts, unjudged });
@@ -131,7 +141,7 @@ impl Visit for Indexes {
         families.push(counts(&readings));
         let tables = listing::tables(&readings, &bloat::cure(&self.role));
         Facts {
-            epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
+            epoch: self.states.end_round(round.epoch, round.listed.as_ref()),
             families,
             tables,
             folded: ranked.folded as u64,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::postgres::visits::Kept;
+use pharos_model::postgres::visits::DatnameStates;
 use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
 use pharos_model::top::{Candidate, Fold, NEVER_LISTED, Top};
 
@@ -53,7 +53,7 @@ pub(crate) struct Tables {
     /// Whether system tables have series of their own.
     catalog_series: bool,
     top: Top<7, 9>,
-    kept: Kept<Arc<Estimates>>,
+    states: DatnameStates<Arc<Estimates>>,
     /// Readings of the round that is under way.
     read: Vec<TableReadings>,
     /// The role of the session, which the cure for missing estimates names.
@@ -63,19 +63,19 @@ pub(crate) struct Tables {
 impl Tables {
     pub(crate) fn new(interval: Duration, relations: SharedRelations, catalog_series: bool) -> Self {
         let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
-        Self { interval, relations, catalog_series, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
+        Self { interval, relations, catalog_series, top, states: DatnameStates::default(), read: Vec::new(), role: String::new() }
     }
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
         session.role().clone_into(&mut self.role);
         let relations = self.relations.read_once(session, PART, now).await?;
-        let (estimates, is_due) = self.kept.enter(relations.context.datname_oid, relations.context.reset_at);
+        let (estimates, is_due) = self.states.begin_visit(relations.context.datname_oid, relations.context.reset_at);
         if is_due {
             *estimates = Arc::new(bloat::of_tables(session, PART, &relations).await?);
         }
         let estimates = Arc::clone(estimates);
         if is_due {
-            self.kept.mark_read(relations.context.datname_oid);
+            self.states.mark_read(relations.context.datname_oid);
         }
         let oldest = oldest::read(session, PART).await?;
         self.read.push(TableReadings { relations, estimates, oldest });
@@ -110,7 +110,7 @@ impl Visit for Tables {
         let mut families = ranked.families(&LABELS, &metrics, &candidates, label_values);
         families.push(counts(&readings));
         Facts {
-            epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
+            epoch: self.states.end_round(round.epoch, round.listed.as_ref()),
             families,
             tables: listing::tables(&readings, &bloat::cure(&self.role))
                 .into_iter()
