@@ -48,10 +48,15 @@ pub enum EventDetail {
 /// The kinds of events that this version reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
+    /// See [`EventDetail::Plugin`].
     Plugin,
+    /// See [`EventDetail::Alert`].
     Alert,
+    /// See [`EventDetail::Withheld`].
     Withheld,
+    /// See [`EventDetail::Role`].
     Role,
+    /// See [`EventDetail::Setting`].
     Setting,
 }
 

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 /// A name and a value. Mirrors the WIT record `label`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Label {
+    /// Name of the label.
     pub name: String,
+    /// Value of the label.
     pub value: String,
 }
 
@@ -227,11 +229,13 @@ impl PartialOrd for SubjectKind {
 /// subject continue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Subject {
+    /// Kind of the subject.
     pub kind: SubjectKind,
     /// `host:port` of a server, else the configured name.
     pub id: String,
     /// Version as the server reports it; empty if there is none.
     pub version: String,
+    /// Labels that every alert and series about the subject carries.
     pub labels: Vec<Label>,
 }
 
@@ -255,6 +259,7 @@ impl Subject {
 /// The identity of a [`Subject`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SubjectKey {
+    /// Kind of the subject.
     pub kind: SubjectKind,
     /// `host:port` of a server, else the configured name.
     pub id: String,

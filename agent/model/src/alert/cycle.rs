@@ -15,10 +15,12 @@ pub enum Outcome {
 /// One evaluation: the input and the result of one call of a plugin.
 #[derive(Debug)]
 pub struct Cycle<'a> {
+    /// Id of the plugin.
     pub plugin: &'a str,
     /// The judged snapshot.
     pub snapshot: &'a Snapshot,
     /// All rules that the plugin declares. Alerts of other rules of the plugin resolve.
     pub rules: &'a [RuleSpec],
+    /// Result of the call.
     pub outcome: Outcome,
 }

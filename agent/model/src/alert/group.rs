@@ -29,6 +29,7 @@ pub(super) struct Group {
     /// Ended alerts, stored while their verdicts contain a change. Without them each return would be a new incident, and no alert that
     /// ends in between could flap.
     pub ended: BTreeMap<AlertKey, Alert>,
+    /// Findings of the latest evaluation without an alert, because there was no room.
     pub dropped: AllDropped,
     /// Room that the alerts took after the latest evaluation.
     pub size: Size,
@@ -36,21 +37,27 @@ pub(super) struct Group {
 
 /// The input of one evaluation of a group.
 pub(super) struct Judging<'a> {
+    /// Id of the plugin.
     pub plugin: &'a str,
+    /// The judged snapshot.
     pub snapshot: &'a Snapshot,
+    /// Rules of the plugin, by id.
     pub rules: BTreeMap<&'a str, &'a RuleSpec>,
+    /// Time of the snapshot.
     pub now: Now,
 }
 
 /// The effects of one evaluation on a group.
 #[derive(Default)]
 pub(super) struct Effects {
+    /// Transitions, in the order in which they happened.
     pub transitions: Vec<Transition>,
     /// Alerts that must be stored again, or removed from the store.
     pub touched: BTreeSet<Fingerprint>,
 }
 
 impl Group {
+    /// True if the group has neither open nor ended alerts, so that it can be removed.
     pub(super) fn is_empty(&self) -> bool {
         self.alerts.is_empty() && self.ended.is_empty()
     }
@@ -60,6 +67,7 @@ impl Group {
         self.alerts.values().map(Arc::as_ref).chain(self.ended.values())
     }
 
+    /// Applies one evaluation. `next_incident` is the number of the next incident, and grows with each new one.
     pub(super) fn judge(&mut self, judging: &Judging<'_>, report: Report, room: &mut Room<'_>, next_incident: &mut u64) -> Effects {
         let mut effects = Effects::default();
         self.dropped = AllDropped::default();

@@ -5,17 +5,21 @@ use crate::subject::Label;
 /// The rule and the sorted labels of an alert, which distinguish the alerts of one group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AlertKey {
+    /// Id of the rule.
     pub rule: String,
+    /// Labels, sorted by name.
     pub labels: Vec<Label>,
 }
 
 impl AlertKey {
+    /// The key of an alert. The labels may be in any order.
     pub(super) fn new(rule: &str, labels: &[Label]) -> Self {
         let mut labels = labels.to_vec();
         labels.sort();
         Self { rule: rule.to_owned(), labels }
     }
 
+    /// True for the key of a summary.
     pub(super) fn is_summary(&self) -> bool {
         is_summary(&self.labels)
     }

@@ -44,9 +44,13 @@ pub(super) enum Evidence {
 
 /// The facts with which a new incident begins.
 pub(super) struct Beginning<'a> {
+    /// Id of the plugin.
     pub plugin: &'a str,
+    /// Subject of the alert.
     pub subject: &'a Subject,
+    /// Rule of the alert.
     pub rule: &'a RuleSpec,
+    /// Number of the incident.
     pub incident: u64,
     /// Earlier verdicts about the label set.
     pub verdicts: Verdicts,

@@ -18,7 +18,9 @@ pub struct MatchHistory(BTreeMap<String, BTreeMap<String, RuleHistory>>);
 /// A rule that has not matched yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnmatchedRule {
+    /// Id of the plugin.
     pub plugin: String,
+    /// Id of the rule.
     pub rule: String,
     /// Time for which the rule was evaluated without a match.
     pub searched: Duration,

@@ -16,17 +16,23 @@ use crate::subject::{Label, Subject};
 /// A finding over time. The stored form is complete: a restored alert continues where it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alert {
+    /// Identity of the alert.
     pub fingerprint: Fingerprint,
     /// Number of this incident, which lasts from its first raise to its end. Unique in the book; later incidents have higher numbers.
     pub incident: u64,
     /// Number of transitions of this incident so far.
     pub step: u32,
+    /// Id of the plugin.
     pub plugin: String,
+    /// Id of the rule.
     pub rule: String,
+    /// Subject of the alert.
     pub subject: Subject,
-    /// Sorted by name.
+    /// Labels of the alert, sorted by name.
     pub labels: Vec<Label>,
+    /// State of the alert.
     pub state: AlertState,
+    /// Severity of the alert.
     pub severity: Severity,
     /// When the alert entered its state: milliseconds since 1970.
     pub since_ms: u64,
@@ -42,21 +48,31 @@ pub struct Alert {
     /// Number of new readings in a row without the series of the alert.
     #[serde(default)]
     pub missing: u32,
+    /// Verdicts of the last 21 judged evaluations, by which flapping is found.
     #[serde(default)]
     pub verdicts: Verdicts,
     /// When the alert began to flap: milliseconds since 1970. `None` while it does not flap.
     #[serde(default)]
     pub flapping_since_ms: Option<u64>,
+    /// Address of a document for people; `None` if the rule has none.
     pub runbook: Option<String>,
-    // The fields from here to `evidence` are copies from the latest finding.
+    /// Badness from 0 (fine) to 1 (worst); `None` if the finding has none.
     pub score: Option<f64>,
+    /// Measured value, in the unit of the rule's metric; `None` if the finding has none.
     pub value: Option<f64>,
+    /// Threshold that raises the alert; `None` without one.
     pub raise_at: Option<f64>,
+    /// Threshold that clears the alert; `None` without one.
     pub clear_at: Option<f64>,
+    /// Title of one line.
     pub title: String,
+    /// Explanation in several lines; may be empty.
     pub detail: String,
+    /// Probable cause; `None` if unknown.
     pub cause: Option<String>,
+    /// Advice, with commands between backticks; `None` without any.
     pub fix: Option<String>,
+    /// Measured facts by name, for people.
     pub evidence: Vec<Label>,
     /// Monotonic time of the evaluation up to which `held` counts; `None` while no time counts. Another process has another monotonic
     /// clock, so this time is never stored.
@@ -71,6 +87,7 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// True while the alert flaps.
     pub fn is_flapping(&self) -> bool {
         self.flapping_since_ms.is_some()
     }

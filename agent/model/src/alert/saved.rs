@@ -19,6 +19,7 @@ use super::record::Alert;
 pub struct SavedBook {
     /// Open alerts, and ended alerts that are stored because they may flap.
     pub alerts: Vec<Alert>,
+    /// Number of the next incident.
     pub next_incident: u64,
 }
 
@@ -27,13 +28,17 @@ pub struct SavedBook {
 /// An alert whose value or texts alone changed is not written: the next evaluation reports them again.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
+    /// Alerts to insert or replace.
     pub upserts: Vec<Alert>,
+    /// Alerts to delete.
     pub removed: Vec<Fingerprint>,
+    /// Number of the next incident.
     pub next_incident: u64,
     touched: Touched,
 }
 
 impl Changes {
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.touched.is_empty()
     }

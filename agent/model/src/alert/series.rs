@@ -24,6 +24,7 @@ pub(super) enum Series {
 }
 
 impl Series {
+    /// Finds the series of an alert in a snapshot. `labels` are those of the alert.
     pub(super) fn of(rule: &RuleSpec, labels: &[Label], snapshot: &Snapshot) -> Self {
         let metrics: Vec<Metric<'_>> = rule.needs.iter().flat_map(|need| Metric::find_all(need, labels, snapshot)).collect();
         let carriers: Vec<&Metric<'_>> = metrics.iter().filter(|metric| metric.may_carry(labels)).collect();

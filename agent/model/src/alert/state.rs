@@ -8,12 +8,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertState {
+    /// The condition ended before the alert fired.
     Inactive,
     /// Raised, but not yet for the time `for` of its rule.
     Pending,
+    /// Raised for long enough. Receivers are notified.
     Firing,
     /// Clear, but not yet for the time `keep_firing` of its rule. The incident goes on.
     Recovering,
+    /// The alert has fired and has ended.
     Resolved,
 }
 
@@ -21,6 +24,7 @@ impl AlertState {
     /// The states of an open alert.
     pub const OPEN: [Self; 3] = [Self::Pending, Self::Firing, Self::Recovering];
 
+    /// Name of the state in the store and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inactive => "inactive",
@@ -31,6 +35,7 @@ impl AlertState {
         }
     }
 
+    /// True for the states of an alert that is in the book.
     pub fn is_open(self) -> bool {
         Self::OPEN.contains(&self)
     }

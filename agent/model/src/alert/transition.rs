@@ -19,14 +19,18 @@ pub enum Reason {
     Raised,
     /// The condition ended before the alert fired.
     Cleared,
+    /// The alert began to fire.
     Firing,
+    /// The severity of an alert that fires changed.
     SeverityChanged {
+        /// Severity before the change.
         from: Severity,
     },
     /// The condition ended; its rule has a waiting time.
     Recovering,
     /// The condition returned before the alert resolved. It is the same incident, so no message is sent.
     Returned,
+    /// The condition ended, and the waiting time of its rule is over.
     Resolved,
     /// The condition came and went so often that no more messages are sent until it is calm.
     FlappingStarted,
@@ -46,18 +50,31 @@ pub enum Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReasonKind {
+    /// See [`Reason::Raised`].
     Raised,
+    /// See [`Reason::Cleared`].
     Cleared,
+    /// See [`Reason::Firing`].
     Firing,
+    /// See [`Reason::SeverityChanged`].
     SeverityChanged,
+    /// See [`Reason::Recovering`].
     Recovering,
+    /// See [`Reason::Returned`].
     Returned,
+    /// See [`Reason::Resolved`].
     Resolved,
+    /// See [`Reason::FlappingStarted`].
     FlappingStarted,
+    /// See [`Reason::FlappingEnded`].
     FlappingEnded,
+    /// See [`Reason::Gone`].
     Gone,
+    /// See [`Reason::RuleRemoved`].
     RuleRemoved,
+    /// See [`Reason::PluginRemoved`].
     PluginRemoved,
+    /// See [`Reason::SubjectRemoved`].
     SubjectRemoved,
 }
 
@@ -84,6 +101,7 @@ impl ReasonKind {
         (Self::SubjectRemoved, "subject-removed"),
     ];
 
+    /// Name of the kind.
     pub fn as_str(self) -> &'static str {
         Self::ALL[self as usize].1
     }
@@ -109,6 +127,7 @@ impl Reason {
         names
     };
 
+    /// The reason without its values.
     pub fn kind(self) -> ReasonKind {
         match self {
             Self::Raised => ReasonKind::Raised,
@@ -127,6 +146,7 @@ impl Reason {
         }
     }
 
+    /// Name of the reason.
     pub fn as_str(self) -> &'static str {
         self.kind().as_str()
     }
@@ -141,16 +161,23 @@ impl fmt::Display for Reason {
 /// One change of one alert.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
+    /// Identity of the alert.
     pub fingerprint: Fingerprint,
+    /// Number of the incident.
     pub incident: u64,
     /// Number of the transition within its incident, from 1.
     pub step: u32,
+    /// State before the change.
     pub from: AlertState,
+    /// State after the change. Equal to `from` if only the severity or flapping changed.
     pub to: AlertState,
+    /// Severity after the change.
     pub severity: Severity,
+    /// Why the alert changed.
     pub reason: Reason,
     /// The alert as it is after the change.
     pub alert: Alert,
+    /// Time of the judged snapshot.
     pub at: Now,
 }
 

@@ -76,7 +76,7 @@ impl Matchers {
         self.0.iter().map(LabelMatcher::bytes).sum()
     }
 
-    /// Compiles the patterns that came from a store. If one cannot be used, no pattern is kept, and [`Self::problem`] returns why.
+    /// Compiles the patterns that came from a store. If a pattern cannot be used, all are released, and [`Self::problem`] returns why.
     pub fn compile(&mut self, room: &mut Room) {
         let bytes = room.bytes.min(MATCHERS_BYTES_MAX);
         let mut own = Room { bytes, work: room.work };

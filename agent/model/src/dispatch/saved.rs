@@ -16,7 +16,7 @@ use super::route::Route;
 use super::silence::{Acknowledgement, SILENCES_BYTES_MAX, Silence, SilenceState};
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
 
-/// Most memory of the patterns that a start compiles, kept or dropped, in bytes. This bounds their time to about a second.
+/// Most memory of the patterns that a start compiles, in bytes, with those that are then dropped. This limits their time to about a second.
 const COMPILED_AT_START_MAX: usize = 32 << 20;
 /// Longest time after a start without reminders; shorter if the reminder interval is shorter. The agent must read its servers first.
 /// Otherwise a due reminder would report alerts about a server that is down, which `server-down` explains.

@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::subject::Label;
 
-/// Severity of an alert. Never part of the alert's identity.
+/// Severity of an alert. It is not part of the alert's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
+    /// A fact that a person may want to know.
     Info,
+    /// A problem that a person should look at soon.
     Warning,
+    /// A problem that a person must look at now.
     Critical,
 }
 

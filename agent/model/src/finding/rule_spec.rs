@@ -1,4 +1,4 @@
-//! Declaration of a rule: what a plugin says about it once, before it judges.
+//! Declaration of a rule: the facts that a plugin states once, before it judges.
 
 use std::time::Duration;
 

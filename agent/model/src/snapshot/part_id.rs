@@ -35,7 +35,7 @@ pub enum PartId {
     Limits,
     /// Sessions that wait for locks.
     Locks,
-    /// The rights of the agent's role, which only the doctor asks for. No snapshot has this part.
+    /// The rights of the agent's role, which only `pharos doctor` reads. No snapshot has this part.
     Privileges,
     /// Progress of long commands.
     Progress,

@@ -1,4 +1,4 @@
-//! The series that a plugin asks for: chosen by their labels, as values or as rates.
+//! The series that a plugin requests: chosen by their labels, as values or as rates.
 
 use super::change::Change;
 use super::family::{Family, LabelColumn, NULL_CODE, TextColumn};

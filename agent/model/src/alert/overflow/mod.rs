@@ -10,6 +10,7 @@ use crate::finding::{Cut, Finding, RuleSpec, Severity, Strength};
 /// The findings of one rule that have no alert because there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dropped {
+    /// Number of these findings.
     pub count: u64,
     /// The gravest severity among them.
     pub severity: Severity,
@@ -20,18 +21,21 @@ pub(super) struct Dropped {
 pub(super) struct AllDropped(pub BTreeMap<String, Dropped>);
 
 impl AllDropped {
+    /// Adds findings of a rule.
     pub(super) fn add(&mut self, rule: &str, count: u64, severity: Severity) {
         let dropped = self.0.entry(rule.to_owned()).or_insert(Dropped { count: 0, severity });
         dropped.count = dropped.count.saturating_add(count);
         dropped.severity = dropped.severity.max(severity);
     }
 
+    /// Adds the findings that the check of the report left out.
     pub(super) fn add_cuts(&mut self, cuts: &[Cut]) {
         for cut in cuts {
             self.add(&cut.rule, cut.count, cut.severity);
         }
     }
 
+    /// The summary of each rule, as a finding with the key of its alert.
     pub(super) fn summaries(&self) -> BTreeMap<AlertKey, Finding> {
         self.0.iter().map(|(rule, dropped)| (AlertKey::new(rule, &summary_labels()), dropped.summary(rule))).collect()
     }

@@ -29,7 +29,7 @@ impl Flood {
     fn apply(&mut self, outcome: Outcome) -> Vec<Transition> {
         let now = Now { monotonic: Duration::from_secs(self.second), wall_ms: 1_000 * self.second };
         self.second += 1;
-        // The waits of the rule are not those of its summary.
+        // The rule has other waits than its summary.
         let rules = [rule(Duration::ZERO, Duration::from_secs(60))];
         self.book.apply(Cycle { plugin: "threshold", snapshot: &snapshot([]), rules: &rules, outcome }, now)
     }

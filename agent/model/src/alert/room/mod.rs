@@ -43,6 +43,7 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
+    /// An allowance of [`NEW_AT_ONCE_MAX`] new alerts. `now` is monotonic.
     pub(super) fn full(now: Duration) -> Self {
         Self { new: f64::from(NEW_AT_ONCE_MAX), at: now }
     }
@@ -104,11 +105,13 @@ pub(super) struct Admission<'a, 'b> {
 /// Number of alerts of one rule so far.
 #[derive(Debug, Default)]
 pub(super) struct RuleCount {
+    /// Number of open alerts, without the summary.
     pub open: usize,
     new: u32,
 }
 
 impl<'a, 'b> Admission<'a, 'b> {
+    /// Begins the admission of new alerts. `here` is the room that the alerts about the subject take.
     pub(super) fn new(room: &'a mut Room<'b>, here: Size, has_critical: bool) -> Self {
         Self { room, here, has_critical }
     }

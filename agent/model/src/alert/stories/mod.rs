@@ -1,7 +1,7 @@
 //! Stories as lines of text: the report of a plugin at each time, and the transitions that follow.
 //!
 //! `5m raise critical t=a, hold t=b, skip t=c` is one evaluation; `clear` is an empty report, `skip` alone the whole rule,
-//! `unread t=c` a skip that says why.
+//! `unread t=c` a skip with a reason.
 //! `fail`, `freeze`, `restart` and the `-removed` events are what else can happen. `{a b}` before an evaluation is what its snapshot has:
 //! the replication slots a and b, read now, or at `@5m`; `{failed}`, `{unsupported}` and `{stale}` are why there are none.
 
