@@ -105,7 +105,7 @@ proptest! {
         let goes = |oid: u32| found.iter().any(|(index, ..)| index.oid == oid);
         for (index, ..) in &found {
             let stays = indexes.iter().any(|other| !goes(other.oid) && answers_all(index, other));
-            prop_assert!(stays, "{} has nobody left", index.name);
+            prop_assert!(stays, "{} has no replacement left", index.name);
         }
     }
 

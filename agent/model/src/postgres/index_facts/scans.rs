@@ -238,11 +238,11 @@ mod tests {
             let counters = ScanCounters { sequential_scans: 1_000_000, sequential_rows: 1_000_000 * ROWS, index_scans: 7 };
             let table = ScannedTable { oid: 1, size_bytes: 50 << 20, rows: Some(ROWS as f64), counters };
             let mut story = Self { history: ScanHistory::default(), table, epoch: 1, now: 1e9 };
-            story.look();
+            story.reads();
             story
         }
 
-        fn look(&mut self) -> Reads {
+        fn reads(&mut self) -> Reads {
             self.history.observe(self.epoch, self.now, [self.table].into_iter(), &UsageSettings::default());
             self.history.reads(&self.table, &UsageSettings::default())
         }
@@ -260,7 +260,7 @@ mod tests {
 
         fn after(&mut self, seconds: f64) -> Reads {
             self.now += seconds;
-            self.look()
+            self.reads()
         }
     }
 
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn reads_before_the_first_reading_are_unknown_and_neither_fine_nor_bad() {
         let mut story = Story::begin();
-        assert!(is_unknown(&story.look()), "a million scans, of any age");
+        assert!(is_unknown(&story.reads()), "a million scans, of any age");
         assert!(is_unknown(&story.after(59.0 * MINUTE)));
         assert_eq!(story.after(MINUTE), Reads::Fine);
         // A table that is read by index is judged at once.
@@ -322,7 +322,7 @@ mod tests {
             minutes += 5.0;
             assert!(minutes < 90.0, "it never ends");
         }
-        assert_eq!(story.look(), Reads::Fine);
+        assert_eq!(story.reads(), Reads::Fine);
     }
 
     #[test]
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(story.after(HOUR), Reads::Fine);
         assert!(is_unknown(&story.scans(500, ROWS).after(5.0 * MINUTE)));
         story.table.rows = Some(0.0);
-        assert!(is_whole(&story.look()), "it was emptied a moment ago");
+        assert!(is_whole(&story.reads()), "it was emptied a moment ago");
     }
 
     #[test]

@@ -123,7 +123,7 @@ proptest! {
                 let behind = member.lag.time.map(|time| time.by);
                 prop_assert!(behind.is_none_or(|by| by.as_secs() <= world.seconds), "{member:?}");
                 prop_assert!(member.lag.time.is_none() || member.role == Role::Standby, "only standbys lag");
-                prop_assert!(member.up || member.lag == Lag::default(), "nobody knows how far behind one is that is down");
+                prop_assert!(member.up || member.lag == Lag::default(), "the lag of a member that is down is unknown");
             }
 
             // All servers were asked at this instant, so the state must be exact.

@@ -50,23 +50,23 @@ fn shown(picture: &Picture) -> String {
     });
     let members: Vec<String> = members.collect();
     let news: String = picture.news.iter().map(|news| format!(" ! {news}")).collect();
-    let primary = picture.primary.as_deref().unwrap_or("nobody");
+    let primary = picture.primary.as_deref().unwrap_or("none");
     let servers = match picture.primaries() {
         Some(0 | 1) => String::new(),
         Some(several) => format!(" {several} write"),
-        None => " nobody knows how many write".to_owned(),
+        None => " number of writers unknown".to_owned(),
     };
     let undecided = if picture.is_split_known { "" } else { " perhaps at once" };
     format!("{primary} of {}, {} changes | {}{servers}{undecided}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
 }
 
 /// Each line is a reading, ten seconds after the one before. Each member is read a second after the one before it.
-fn check(looks: &str, expected: Expect) {
+fn check(readings: &str, expected: Expect) {
     let mut topology = Topology::default();
     let mut text = String::new();
     let mut last: BTreeMap<String, (String, Duration)> = BTreeMap::new();
     let mut unasked = BTreeSet::new();
-    for (index, line) in looks.trim().lines().enumerate() {
+    for (index, line) in readings.trim().lines().enumerate() {
         let begin = Duration::from_secs(index as u64 * 10);
         for (place, word) in line.split_whitespace().enumerate() {
             let name = word.split_once(':').unwrap().0.to_owned();
@@ -99,7 +99,7 @@ fn a_promotion_is_followed_and_the_old_primary_that_returns_is_a_split_brain() {
         ",
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
-            nobody of 1, 0 changes | a primary (down), b standby -0 0s
+            none of 1, 0 changes | a primary (down), b standby -0 0s
             b of 1, 1 changes | a primary (down), b primary ! the primary is now `b`, no longer `a`
             b of 1, 1 changes | a primary, b primary 2 write ! split brain: `a` and `b` write to one cluster at the same time
             b of 1, 1 changes | a primary (down), b primary ! the split brain is over
@@ -180,8 +180,8 @@ fn while_the_primary_is_away_no_lag_grows() {
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
             a of 1, 0 changes | a primary, b standby -500 6s
-            nobody of 1, 0 changes | a primary (down), b standby -500 5s
-            nobody of 1, 0 changes | a primary (down), b standby -500 5s
+            none of 1, 0 changes | a primary (down), b standby -500 5s
+            none of 1, 0 changes | a primary (down), b standby -500 5s
         "#]],
     );
 }
@@ -200,8 +200,8 @@ fn no_lag_is_known_while_one_of_the_two_cannot_be_asked() {
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
             a of 1, 0 changes | a primary, b standby -7000 9.75s
-            a of 1, 0 changes | a primary, b standby nobody knows how many write
-            a of 1, 0 changes | a primary, b standby nobody knows how many write
+            a of 1, 0 changes | a primary, b standby number of writers unknown
+            a of 1, 0 changes | a primary, b standby number of writers unknown
             a of 1, 0 changes | a primary, b standby -9000 28s
             a of 1, 0 changes | a primary, b standby
         "#]],
@@ -219,7 +219,7 @@ fn a_primary_that_could_not_be_asked_is_no_split_brain_with_the_one_that_followe
         ",
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
-            a of 1, 0 changes | a primary, b standby nobody knows how many write
+            a of 1, 0 changes | a primary, b standby number of writers unknown
             b of 1, 1 changes | a primary, b primary perhaps at once ! the primary is now `b`, no longer `a`
             b of 1, 1 changes | a primary, b primary perhaps at once
         "#]],
@@ -251,7 +251,7 @@ fn another_cluster_behind_the_same_address_is_another_primary() {
         ",
         expect![[r#"
             a of 1, 0 changes | a primary
-            nobody of 0, 0 changes | a primary (down)
+            none of 0, 0 changes | a primary (down)
             a of 1, 1 changes | a primary ! another cluster answers as `a` ! `a` is the primary of another cluster than before
             a of 1, 1 changes | a primary
         "#]],
@@ -279,7 +279,7 @@ fn servers_that_were_never_reached_are_unknown() {
     check(
         "a:down b:mute",
         expect![[r#"
-        nobody of 0, 0 changes | a unknown (down), b unknown
+        none of 0, 0 changes | a unknown (down), b unknown
     "#]],
     );
 }
