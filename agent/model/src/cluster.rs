@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_cluster_may_be_any_and_takes_over_the_first_identifier() {
+    fn an_unknown_cluster_may_be_any_and_copies_the_first_identifier() {
         let [unknown, one, other] = [None, Some("7412"), Some("8")].map(Cluster::new);
         assert!(unknown.may_be(&one) && one.may_be(&unknown) && one.may_be(&one) && !one.may_be(&other));
         let mut known = unknown.clone();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_goes_on_where_the_last_one_ended() {
+    fn a_round_continues_where_the_last_one_ended() {
         let from = |at| resume(vec!["a", "c", "e"], at, |name| name).join("");
         assert_eq!([None, Some("a"), Some("b"), Some("c"), Some("e"), Some("f")].map(from), ["ace", "ace", "cea", "cea", "eac", "ace"]);
         assert_eq!(resume(Vec::new(), Some("b"), |name: &&str| name), Vec::<&str>::new());

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_what_the_case_says_and_remembers_when_it_was_read() {
+    fn a_part_has_the_state_of_the_case_and_the_time_of_its_last_reading() {
         let mut timeline = timeline();
         timeline.parts.insert("database".to_owned(), part("absent present stale x2 failed present"));
         let expected = [
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn without_its_server_every_part_fails_but_the_one_that_says_so() {
+    fn every_part_but_up_fails_while_the_server_is_down() {
         let mut timeline = timeline();
         timeline.server = Steps::words("up down", "", &[("up", true), ("down", false)]).unwrap();
         let ups: Vec<_> =
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_snapshot_holds_as_far_as_the_case_says_nothing_else() {
+    fn facts_of_a_recorded_snapshot_are_valid_unless_the_case_replaces_them() {
         let mut recorded = timeline();
         recorded.series = vec![series(COMMITS, "app", "7"), series("pharos_postgres_backends", "app", "3")];
         recorded.parts.insert("locks".to_owned(), part("failed"));

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn items_are_repeated_and_the_last_goes_on() {
+    fn items_are_repeated_and_the_last_continues() {
         check("1x2 3", &[Some(1.0), Some(1.0), Some(3.0), Some(3.0)]);
         check("1 x2 _ 3", &[Some(1.0), Some(1.0), None, Some(3.0), Some(3.0)]);
         check("5 _", &[Some(5.0), None, None]);

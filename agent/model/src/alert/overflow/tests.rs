@@ -68,7 +68,7 @@ fn summary_transitions(transitions: &[Transition]) -> Vec<String> {
 }
 
 #[test]
-fn a_full_rule_keeps_its_alerts_and_one_more_says_how_many_findings_have_none() {
+fn a_full_rule_keeps_its_alerts_and_a_summary_counts_the_other_findings() {
     let mut flood = Flood::new();
     assert_eq!(summary_transitions(&flood.judge(raised(0..900))), Vec::<String>::new());
     assert_eq!(flood.alerts(), (900, vec![]));
@@ -103,7 +103,7 @@ fn findings_that_the_check_cut_off_are_among_the_rest() {
 }
 
 #[test]
-fn a_summary_stands_still_while_nobody_can_count() {
+fn a_summary_is_frozen_while_findings_cannot_be_counted() {
     let mut flood = Flood::new();
     flood.judge(raised(0..1_001));
     flood.apply(Outcome::Failed("trap".into()));

@@ -36,7 +36,7 @@ struct Message {
 
 /// Notifications of all receivers, and the times since which further ones are missing.
 struct Watch {
-    town: Town,
+    story: Story,
     wrong: Wrong,
     stored: (SavedBook, SavedDispatch),
     /// How far the watch's clock is ahead of the process's monotonic clock.
@@ -54,10 +54,10 @@ struct Watch {
 
 impl Watch {
     fn new(routes: Vec<Route>, wrong: Wrong) -> Self {
-        let town = Town::new(routes);
+        let story = Story::new(routes);
         Self {
-            stored: town.export(),
-            town,
+            stored: story.export(),
+            story,
             wrong,
             ahead_ms: 0,
             messages: BTreeMap::new(),
@@ -70,7 +70,7 @@ impl Watch {
     }
 
     fn now_ms(&self) -> i64 {
-        self.ahead_ms + millis(self.town.now.monotonic)
+        self.ahead_ms + millis(self.story.now.monotonic)
     }
 
     fn step(&mut self, event: &Event) {
@@ -78,25 +78,25 @@ impl Watch {
             Event::Pass(seconds) => self.pass((*seconds).min(LONG)),
             Event::Restart => self.restart(self.was_set),
             Event::Kill(last) => {
-                happen(&mut self.town, last);
-                self.town.release();
+                happen(&mut self.story, last);
+                self.story.release();
                 self.restart(true);
             }
             event => {
                 self.was_set |= matches!(event, Event::Step(_));
-                happen(&mut self.town, event);
+                happen(&mut self.story, event);
                 self.release();
             }
         }
-        self.stored = self.town.export();
+        self.stored = self.story.export();
     }
 
     /// Releases at every time for which the agent asked.
     fn pass(&mut self, seconds: u64) {
-        let end = self.town.now.monotonic + Duration::from_secs(seconds);
-        while self.town.now.monotonic < end {
-            let due = self.town.dispatcher.next_due(self.town.now).filter(|due| *due > self.town.now.monotonic);
-            self.town.advance(due.map_or(end, |due| due.min(end)) - self.town.now.monotonic);
+        let end = self.story.now.monotonic + Duration::from_secs(seconds);
+        while self.story.now.monotonic < end {
+            let due = self.story.dispatcher.next_due(self.story.now).filter(|due| *due > self.story.now.monotonic);
+            self.story.advance(due.map_or(end, |due| due.min(end)) - self.story.now.monotonic);
             self.release();
         }
     }
@@ -104,9 +104,9 @@ impl Watch {
     /// Starts another process from the store. With `waits_anew` all waits may begin again: the process hung, or its clock differs.
     fn restart(&mut self, waits_anew: bool) {
         let before_ms = self.now_ms();
-        self.town.restart_with(self.stored.clone());
-        self.ahead_ms = before_ms - millis(self.town.now.monotonic);
-        let (now_ms, wall_ms) = (self.now_ms(), self.town.now.wall_ms);
+        self.story.restart_with(self.stored.clone());
+        self.ahead_ms = before_ms - millis(self.story.now.monotonic);
+        let (now_ms, wall_ms) = (self.now_ms(), self.story.now.wall_ms);
         for messages in self.messages.values_mut() {
             // The new process has only the wall time of the messages. A time in the future is unknown to it.
             for message in messages {
@@ -119,15 +119,15 @@ impl Watch {
         }
         self.was_set = false;
         if self.wrong == Wrong::RestartsAlike {
-            count_as_grave(&mut self.town.dispatcher, |_, _| true, self.town.now.monotonic);
+            count_as_grave(&mut self.story.dispatcher, |_, _| true, self.story.now.monotonic);
         }
         self.release();
     }
 
     fn release(&mut self) {
-        let release = self.town.release();
+        let release = self.story.release();
         self.apply_mistake(&release);
-        self.room_since_ms = self.town.has_room.then(|| self.room_since_ms.unwrap_or(self.now_ms()));
+        self.room_since_ms = self.story.has_room.then(|| self.room_since_ms.unwrap_or(self.now_ms()));
         // A message of this very release may also be too late.
         self.find_missing();
         self.record_sent(&release.rows);
@@ -135,8 +135,8 @@ impl Watch {
     }
 
     fn apply_mistake(&mut self, release: &Release) {
-        let now = self.town.now.monotonic;
-        let dispatcher = &mut self.town.dispatcher;
+        let now = self.story.now.monotonic;
+        let dispatcher = &mut self.story.dispatcher;
         match self.wrong {
             Wrong::AllAlike => {
                 let is_sent = |id: &GroupId| release.rows.iter().any(|row| (&row.receiver, &row.group_key) == (&id.0, &id.1));
@@ -162,7 +162,7 @@ impl Watch {
                 self.known.insert(key(row), row.alert.severity);
             }
         }
-        let (at_ms, wall_ms) = (self.now_ms(), self.town.now.wall_ms);
+        let (at_ms, wall_ms) = (self.now_ms(), self.story.now.wall_ms);
         for (id, gravest) in gravest {
             self.messages.entry(id).or_default().push(Message { at_ms, wall_ms, gravest });
         }
@@ -171,9 +171,9 @@ impl Watch {
     /// Records which receivers miss a notification, and since when.
     fn find_missing(&mut self) {
         let mut owed = BTreeMap::new();
-        for alert in self.town.book.alerts() {
+        for alert in self.story.book.alerts() {
             let key = (alert.fingerprint, alert.incident);
-            for (receiver, route) in self.town.routes.receivers(alert) {
+            for (receiver, route) in self.story.routes.receivers(alert) {
                 let who = (receiver.to_owned(), key);
                 if self.known.get(&who).is_some_and(|known| *known >= alert.severity) || !self.is_free(receiver, route, alert) {
                     continue;
@@ -195,9 +195,9 @@ impl Watch {
         let interval_ms = millis(route.group_interval);
         let id = (receiver.to_owned(), route.group(alert).0);
         let lately = self.messages.get(&id).into_iter().flatten().filter(|message| self.now_ms() - message.at_ms < interval_ms);
-        let is_held = self.town.dispatcher.suppression((alert.fingerprint, alert.incident), alert, self.town.now.wall_ms).is_some();
+        let is_held = self.story.dispatcher.suppression((alert.fingerprint, alert.incident), alert, self.story.now.wall_ms).is_some();
         let is_graver = alert.severity == Severity::Critical || Some(alert.severity) > lately.filter_map(|message| message.gravest).max();
-        self.town.has_room && !is_held && is_graver
+        self.story.has_room && !is_held && is_graver
     }
 }
 

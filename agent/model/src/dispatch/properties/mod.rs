@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::stories::{Town, alert, route};
+use super::stories::{Story, alert, route};
 use super::{IncidentKey, Route, SavedDispatch};
 use crate::alert::{Fingerprint, SavedBook};
 use crate::finding::Severity;
@@ -69,7 +69,7 @@ enum Build {
 
 /// An agent with its store, and the messages that its receivers got.
 struct World {
-    town: Town,
+    story: Story,
     build: Build,
     stored: (SavedBook, SavedDispatch),
     received: BTreeMap<(String, IncidentKey), Vec<IncidentPart>>,
@@ -82,41 +82,41 @@ struct World {
 
 impl World {
     fn new(routes: Vec<Route>, build: Build) -> Self {
-        let town = Town::new(routes);
-        let stored = town.export();
+        let story = Story::new(routes);
+        let stored = story.export();
         let (received, rows) = (BTreeMap::new(), BTreeMap::new());
-        Self { town, build, stored, received, withheld: BTreeSet::new(), rows, fired: BTreeSet::new(), complaints: Vec::new() }
+        Self { story, build, stored, received, withheld: BTreeSet::new(), rows, fired: BTreeSet::new(), complaints: Vec::new() }
     }
 
     fn step(&mut self, event: &Event) {
         match event {
             Event::Kill(last) => self.die_after(last),
             event => {
-                apply(&mut self.town, event);
+                apply(&mut self.story, event);
                 self.release();
             }
         }
-        self.fired.extend(self.town.book.alerts().map(|alert| (alert.fingerprint, alert.incident)));
+        self.fired.extend(self.story.book.alerts().map(|alert| (alert.fingerprint, alert.incident)));
     }
 
     /// Decides, stores and sends.
     fn release(&mut self) {
-        let release = self.town.release();
+        let release = self.story.release();
         let for_good = release.withheld.into_iter().filter(|withheld| withheld.for_good);
         self.withheld.extend(for_good.map(|withheld| (withheld.receiver, withheld.key)));
-        self.stored = self.town.export();
+        self.stored = self.story.export();
         self.send(release.rows);
     }
 
     fn die_after(&mut self, last: &Event) {
-        apply(&mut self.town, last);
-        let release = self.town.release();
+        apply(&mut self.story, last);
+        let release = self.story.release();
         match self.build {
             Build::Right => {}
             Build::RowsFirst => self.send(release.rows),
-            Build::LedgerFirst => self.stored = self.town.export(),
+            Build::LedgerFirst => self.stored = self.story.export(),
         }
-        self.town.restart_with(self.stored.clone());
+        self.story.restart_with(self.stored.clone());
         self.release();
     }
 
@@ -133,18 +133,18 @@ impl World {
 
     /// Ends every alert, and removes everything that holds notifications back.
     fn settle(&mut self) {
-        self.town.has_room = true;
+        self.story.has_room = true;
         self.release();
         for which in 0..3 {
-            drop(self.town.dispatcher.expire_silence(&format!("s{which}"), self.town.now));
+            drop(self.story.dispatcher.expire_silence(&format!("s{which}"), self.story.now));
         }
         // A flapping alert ends only after a long calm.
         for _ in 0..25 {
-            self.town.pass(10);
-            SUBJECTS.iter().for_each(|subject| self.town.judge(subject, &[]));
+            self.story.pass(10);
+            SUBJECTS.iter().for_each(|subject| self.story.judge(subject, &[]));
         }
         for _ in 0..4 {
-            self.town.pass(1_000);
+            self.story.pass(1_000);
             self.release();
         }
     }
@@ -164,7 +164,7 @@ impl World {
             }
         }
         // A route without matchers leads every alert to its receiver.
-        for route in self.town.routes.routes.iter().filter(|route| route.matchers.0.is_empty()) {
+        for route in self.story.routes.routes.iter().filter(|route| route.matchers.0.is_empty()) {
             for key in &self.fired {
                 let who = (route.receiver.clone(), *key);
                 if !self.received.contains_key(&who) && !self.withheld.contains(&who) {
@@ -172,32 +172,32 @@ impl World {
                 }
             }
         }
-        let left = self.town.dispatcher.export().entries;
-        if !left.is_empty() || self.town.dispatcher.next_due(self.town.now).is_some() {
+        let left = self.story.dispatcher.export().entries;
+        if !left.is_empty() || self.story.dispatcher.next_due(self.story.now).is_some() {
             complaints.push(format!("something is left: {left:?}"));
         }
         complaints
     }
 }
 
-fn apply(town: &mut Town, event: &Event) {
+fn apply(story: &mut Story, event: &Event) {
     match event {
         Event::Judge(subject, wrong) => {
             let wrong: Vec<(&str, Severity)> =
                 WRONG.into_iter().zip(wrong).filter_map(|(rule, severity)| Some((rule, (*severity)?))).collect();
-            town.judge(SUBJECTS[*subject], &wrong);
+            story.judge(SUBJECTS[*subject], &wrong);
         }
-        Event::Pass(seconds) => town.pass(*seconds),
-        Event::Silence(which, seconds) => town.silence(&format!("s{which}"), &[MATCHERS[*which]], *seconds),
-        Event::Expire(which) => drop(town.dispatcher.expire_silence(&format!("s{which}"), town.now)),
+        Event::Pass(seconds) => story.pass(*seconds),
+        Event::Silence(which, seconds) => story.silence(&format!("s{which}"), &[MATCHERS[*which]], *seconds),
+        Event::Expire(which) => drop(story.dispatcher.expire_silence(&format!("s{which}"), story.now)),
         Event::Acknowledge(subject, rule) => {
             let fingerprint = alert(WRONG[*rule], SUBJECTS[*subject]).fingerprint;
-            drop(town.dispatcher.acknowledge(fingerprint, "ann", "on it", town.now));
+            drop(story.dispatcher.acknowledge(fingerprint, "ann", "on it", story.now));
         }
-        Event::Room(has_room) => town.has_room = *has_room,
-        Event::Step(seconds) => town.now.wall_ms = town.now.wall_ms.saturating_add_signed(1_000 * seconds),
-        Event::Restart => town.restart(),
-        Event::Kill(last) => apply(town, last),
+        Event::Room(has_room) => story.has_room = *has_room,
+        Event::Step(seconds) => story.now.wall_ms = story.now.wall_ms.saturating_add_signed(1_000 * seconds),
+        Event::Restart => story.restart(),
+        Event::Kill(last) => apply(story, last),
     }
 }
 
@@ -254,19 +254,19 @@ proptest! {
 
     #[test]
     fn the_store_always_equals_the_ledger(events in vec(event(), 1..60)) {
-        let mut town = Town::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
+        let mut story = Story::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
         let mut store: BTreeMap<(String, Fingerprint, u64), super::Entry> = BTreeMap::new();
         for event in &events {
-            apply(&mut town, event);
-            town.release();
-            let changes = town.dispatcher.take_changes();
+            apply(&mut story, event);
+            story.release();
+            let changes = story.dispatcher.take_changes();
             for entry in changes.entries {
                 store.insert((entry.receiver.clone(), entry.fingerprint, entry.incident), entry);
             }
             for removed in changes.removed {
                 store.remove(&removed);
             }
-            let known = town.dispatcher.export().entries;
+            let known = story.dispatcher.export().entries;
             let known: BTreeMap<_, _> = known.into_iter().map(|entry| ((entry.receiver.clone(), entry.fingerprint, entry.incident), entry)).collect();
             if !matches!(event, Event::Restart) {
                 let written = |entries: &BTreeMap<_, super::Entry>| serde_json::to_string_pretty(&entries.values().collect::<Vec<_>>());

@@ -25,9 +25,9 @@ const RULES: [&str; 6] = ["lag", "disk", "server-down", "a", "b", "c"];
 
 /// An alert that fires.
 pub(crate) fn alert(rule: &str, subject: &str) -> Alert {
-    let mut town = Town::new(vec![]);
-    town.judge_by(&[rule], subject, &[(rule, Warning)]);
-    town.book.alerts().next().expect("it fires").clone()
+    let mut story = Story::new(vec![]);
+    story.judge_by(&[rule], subject, &[(rule, Warning)]);
+    story.book.alerts().next().expect("it fires").clone()
 }
 
 pub(super) fn route(matchers: &[&str], receiver: &str) -> Route {
@@ -46,7 +46,7 @@ pub(super) fn route(matchers: &[&str], receiver: &str) -> Route {
 const WALL_MS: u64 = 1_700_000_000_000;
 
 /// Alert book, dispatcher and clock of a story.
-pub(super) struct Town {
+pub(super) struct Story {
     pub book: AlertBook,
     pub dispatcher: Dispatcher,
     pub now: Now,
@@ -56,7 +56,7 @@ pub(super) struct Town {
     pub plugins_lie: bool,
 }
 
-impl Town {
+impl Story {
     pub(super) fn new(routes: Vec<Route>) -> Self {
         let receivers = ["ops", "pager", "boss"].map(str::to_owned).into();
         let routes = Routes { routes, receivers };
@@ -202,60 +202,60 @@ fn finding(rule: &str, severity: Severity) -> Finding {
 
 #[test]
 fn alerts_within_the_wait_are_sent_as_one_message() {
-    let mut town = Town::new(vec![route(&[], "ops")]);
-    town.judge("db1", &[("lag", Warning)]);
-    assert!(town.sent().is_empty(), "the first of a group waits for others");
-    town.pass(20);
-    town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
-    town.judge("db2", &[("lag", Warning)]);
-    town.pass(10);
-    assert_eq!(town.sent(), ["ops: disk of db1 fires, warning", "ops: lag of db1 fires, warning"], "ids decide the order among equals");
-    town.pass(20);
-    assert_eq!(town.sent(), ["ops: lag of db2 fires, warning"], "another group has its own time");
-    town.judge("db1", &[("disk", Warning)]);
-    town.pass(200);
-    assert!(town.sent().is_empty(), "news waits for the interval after the latest message of its group");
-    town.pass(80);
-    assert_eq!(town.sent(), ["ops: lag of db1 resolved, warning (and 1 more)"]);
-    town.judge("db1", &[]);
-    town.pass(300);
-    assert_eq!(town.sent(), ["ops: disk of db1 resolved, warning"]);
+    let mut story = Story::new(vec![route(&[], "ops")]);
+    story.judge("db1", &[("lag", Warning)]);
+    assert!(story.sent().is_empty(), "the first of a group waits for others");
+    story.pass(20);
+    story.judge("db1", &[("lag", Warning), ("disk", Warning)]);
+    story.judge("db2", &[("lag", Warning)]);
+    story.pass(10);
+    assert_eq!(story.sent(), ["ops: disk of db1 fires, warning", "ops: lag of db1 fires, warning"], "ids decide the order among equals");
+    story.pass(20);
+    assert_eq!(story.sent(), ["ops: lag of db2 fires, warning"], "another group has its own time");
+    story.judge("db1", &[("disk", Warning)]);
+    story.pass(200);
+    assert!(story.sent().is_empty(), "news waits for the interval after the latest message of its group");
+    story.pass(80);
+    assert_eq!(story.sent(), ["ops: lag of db1 resolved, warning (and 1 more)"]);
+    story.judge("db1", &[]);
+    story.pass(300);
+    assert_eq!(story.sent(), ["ops: disk of db1 resolved, warning"]);
 }
 
 #[test]
 fn a_graver_alert_does_not_wait_for_the_interval() {
-    let mut town = Town::new(vec![route(&[], "ops")]);
-    town.judge("db1", &[("lag", Warning)]);
-    town.pass(30);
-    town.sent();
-    town.judge("db1", &[("lag", Critical)]);
-    town.pass(30);
-    assert_eq!(town.sent(), ["ops: lag of db1 changed, critical"]);
-    town.judge("db1", &[("lag", Info)]);
-    town.pass(30);
-    assert!(town.sent().is_empty());
+    let mut story = Story::new(vec![route(&[], "ops")]);
+    story.judge("db1", &[("lag", Warning)]);
+    story.pass(30);
+    story.sent();
+    story.judge("db1", &[("lag", Critical)]);
+    story.pass(30);
+    assert_eq!(story.sent(), ["ops: lag of db1 changed, critical"]);
+    story.judge("db1", &[("lag", Info)]);
+    story.pass(30);
+    assert!(story.sent().is_empty());
 }
 
 #[test]
 fn an_incident_that_ended_before_it_was_sent_is_sent_as_a_whole() {
-    let mut town = Town::new(vec![route(&[], "ops")]);
-    town.judge("db1", &[("lag", Warning)]);
-    town.pass(5);
-    town.judge("db1", &[]);
-    town.pass(25);
-    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"]);
-    town.pass(10_000);
-    assert!(town.sent().is_empty());
-    assert_eq!(town.dispatcher.export(), SavedDispatch::default(), "nothing is left");
+    let mut story = Story::new(vec![route(&[], "ops")]);
+    story.judge("db1", &[("lag", Warning)]);
+    story.pass(5);
+    story.judge("db1", &[]);
+    story.pass(25);
+    assert_eq!(story.sent(), ["ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"]);
+    story.pass(10_000);
+    assert!(story.sent().is_empty());
+    assert_eq!(story.dispatcher.export(), SavedDispatch::default(), "nothing is left");
 }
 
 #[test]
 fn routes_apply_in_order_and_continue_only_if_configured() {
     let first = Route { continues: true, ..route(&["severity=critical"], "pager") };
-    let mut town = Town::new(vec![first, route(&["rule=lag"], "ops"), route(&[], "boss")]);
-    town.judge("db1", &[("lag", Critical), ("disk", Warning), ("a", Critical)]);
-    town.pass(30);
-    let mut sent = town.sent();
+    let mut story = Story::new(vec![first, route(&["rule=lag"], "ops"), route(&[], "boss")]);
+    story.judge("db1", &[("lag", Critical), ("disk", Warning), ("a", Critical)]);
+    story.pass(30);
+    let mut sent = story.sent();
     sent.sort();
     assert_eq!(
         sent,
@@ -271,50 +271,50 @@ fn routes_apply_in_order_and_continue_only_if_configured() {
 
 #[test]
 fn receivers_of_the_beginning_get_the_end_and_another_severity_adds_a_receiver() {
-    let mut town = Town::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
-    town.judge("db1", &[("lag", Warning)]);
-    town.pass(30);
-    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"]);
-    town.judge("db1", &[("lag", Critical)]);
-    town.pass(30);
-    assert_eq!(town.sent(), ["ops: lag of db1 changed, critical", "pager: lag of db1 fires, critical"]);
-    town.judge("db1", &[]);
-    town.pass(300);
-    assert_eq!(town.sent(), ["ops: lag of db1 resolved, critical", "pager: lag of db1 resolved, critical"]);
+    let mut story = Story::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
+    story.judge("db1", &[("lag", Warning)]);
+    story.pass(30);
+    assert_eq!(story.sent(), ["ops: lag of db1 fires, warning"]);
+    story.judge("db1", &[("lag", Critical)]);
+    story.pass(30);
+    assert_eq!(story.sent(), ["ops: lag of db1 changed, critical", "pager: lag of db1 fires, critical"]);
+    story.judge("db1", &[]);
+    story.pass(300);
+    assert_eq!(story.sent(), ["ops: lag of db1 resolved, critical", "pager: lag of db1 resolved, critical"]);
 }
 
 #[test]
 fn receivers_get_reminders_until_the_end_or_an_acknowledgement() {
-    let mut town = Town::new(vec![route(&[], "ops")]);
-    town.judge("db1", &[("lag", Warning)]);
-    town.pass(30);
-    town.sent();
-    town.pass(4 * 3_600);
-    assert_eq!(town.sent(), ["ops: lag of db1 still fires, warning"]);
+    let mut story = Story::new(vec![route(&[], "ops")]);
+    story.judge("db1", &[("lag", Warning)]);
+    story.pass(30);
+    story.sent();
+    story.pass(4 * 3_600);
+    assert_eq!(story.sent(), ["ops: lag of db1 still fires, warning"]);
     let fingerprint = alert("lag", "db1").fingerprint;
-    town.dispatcher.acknowledge(fingerprint, "ann", "on it", town.now).expect("it fires");
-    town.pass(4 * 3_600);
-    assert!(town.sent().is_empty(), "a person takes care of it");
-    town.judge("db1", &[("lag", Critical)]);
-    town.pass(30);
-    assert_eq!(town.sent(), ["ops: lag of db1 changed, critical"], "it became graver than what was acknowledged");
-    town.pass(4 * 3_600);
-    assert_eq!(town.sent(), ["ops: lag of db1 still fires, critical"], "and no person acknowledged that");
-    town.judge("db1", &[]);
-    town.pass(300);
-    assert_eq!(town.sent(), ["ops: lag of db1 resolved, critical"]);
+    story.dispatcher.acknowledge(fingerprint, "ann", "on it", story.now).expect("it fires");
+    story.pass(4 * 3_600);
+    assert!(story.sent().is_empty(), "a person takes care of it");
+    story.judge("db1", &[("lag", Critical)]);
+    story.pass(30);
+    assert_eq!(story.sent(), ["ops: lag of db1 changed, critical"], "it became graver than what was acknowledged");
+    story.pass(4 * 3_600);
+    assert_eq!(story.sent(), ["ops: lag of db1 still fires, critical"], "and no person acknowledged that");
+    story.judge("db1", &[]);
+    story.pass(300);
+    assert_eq!(story.sent(), ["ops: lag of db1 resolved, critical"]);
 }
 
 #[test]
 fn a_group_with_a_wait_of_zero_is_sent_at_once() {
     let at_once =
         Route { group_wait: Duration::ZERO, group_interval: Duration::ZERO, repeat_interval: Duration::ZERO, ..route(&[], "ops") };
-    let mut town = Town::new(vec![at_once]);
-    town.judge("db1", &[("lag", Warning)]);
-    assert_eq!(town.sent(), ["ops: lag of db1 fires, warning"]);
-    town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
-    assert_eq!(town.sent(), ["ops: disk of db1 fires, warning (and 1 more)"]);
-    town.pass(100_000);
-    assert!(town.sent().is_empty(), "reminders are off");
-    assert_eq!(town.dispatcher.next_due(town.now), None);
+    let mut story = Story::new(vec![at_once]);
+    story.judge("db1", &[("lag", Warning)]);
+    assert_eq!(story.sent(), ["ops: lag of db1 fires, warning"]);
+    story.judge("db1", &[("lag", Warning), ("disk", Warning)]);
+    assert_eq!(story.sent(), ["ops: disk of db1 fires, warning (and 1 more)"]);
+    story.pass(100_000);
+    assert!(story.sent().is_empty(), "reminders are off");
+    assert_eq!(story.dispatcher.next_due(story.now), None);
 }

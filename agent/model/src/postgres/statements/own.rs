@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(own.unknown().count(), 3);
         let text = |queryid| match queryid {
             97 | 98 => Some("SELECT /* pharos locks */ 1"),
-            _ => Some("SELECT of somebody who shares our role"),
+            _ => Some("SELECT of another user of the role"),
         };
         own.recognise(MARK, text);
         let cost = OwnCost { calls: 6, seconds: 3.0, rows: 0, blocks: 0, temp_bytes: 3.0 * 8192.0 };

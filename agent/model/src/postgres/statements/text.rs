@@ -310,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_together_only_literals_go(pieces in prop::collection::vec(piece(), 0..12)) {
+        fn only_literals_are_removed_in_any_combination(pieces in prop::collection::vec(piece(), 0..12)) {
             let query: Vec<&str> = pieces.iter().map(|(text, _)| text.as_str()).collect();
             let expected: Vec<&str> = pieces.iter().map(|(_, shown)| *shown).collect();
             prop_assert_eq!(shown(&query.join(" ")), expected.join(" "));

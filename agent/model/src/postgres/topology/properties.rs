@@ -134,7 +134,7 @@ proptest! {
                     prop_assert_eq!(picture.primary.as_ref(), Some(one));
                 }
                 let split = if writers.len() > 1 { writers } else { Vec::new() };
-                prop_assert_eq!(&picture.split_brain, &split, "whoever writes at the same instant");
+                prop_assert_eq!(&picture.split_brain, &split, "all members that write at the same instant");
             }
         }
     }

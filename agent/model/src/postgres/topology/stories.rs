@@ -145,7 +145,7 @@ fn two_writers_on_one_timeline_are_reported_and_the_followed_one_stays_the_prima
 }
 
 #[test]
-fn a_standby_that_stands_still_lags_in_time_while_the_primary_writes_and_not_while_it_is_idle() {
+fn a_standby_that_stopped_lags_in_time_only_while_the_primary_writes() {
     check(
         "
         a:primary/1@1000 b:standby/1@1000
