@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::inhibit::{Inhibition, Inhibitions};
 use super::key::{GroupId, IncidentKey};
 use super::ledger::{Ended, Entry, Hold};
-use super::quiet::{News, Quiet};
+use super::message_intervals::{MessageIntervals, News};
 use super::route::{Route, Routes};
 use super::silence::{Acknowledgement, Silence};
 use crate::alert::{Alert, AlertBook, AlertState, Now, Reason, Transition};
@@ -60,7 +60,7 @@ pub(super) struct Group {
     /// Monotonic time of the next release of this group; `None` without news and without reminders.
     pub(super) due: Option<Duration>,
     /// How long news waits after the latest message of the group.
-    pub(super) quiet: Quiet,
+    pub(super) intervals: MessageIntervals,
 }
 
 /// Changes that the store does not have yet.
@@ -174,7 +174,7 @@ impl Dispatcher {
         let id = (receiver.to_owned(), entry.group_key.clone());
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.news.insert(key);
-        let due = group.quiet.due(news, group.wait, now.monotonic);
+        let due = group.intervals.due(news, group.wait, now.monotonic);
         let due = group.due.map_or(due, |earlier| earlier.min(due));
         entry.due_at_ms = Some(now.wall_ms + milliseconds(due.saturating_sub(now.monotonic)));
         self.touched.entries.insert((key, receiver.to_owned()));

@@ -237,16 +237,16 @@ impl Dispatcher {
     fn close(&mut self, id: &GroupId, rows: &[NewRow], has_room: bool, now: Now) {
         let Some(group) = self.groups.get_mut(id) else { return };
         if !rows.is_empty() {
-            group.quiet.record_message(gravest(rows), now.monotonic + group.interval);
+            group.intervals.record_message(gravest(rows), now.monotonic + group.interval);
         }
-        let is_over = group.quiet.until().is_none_or(|until| until <= now.monotonic);
+        let is_over = group.intervals.until().is_none_or(|until| until <= now.monotonic);
         if group.members.is_empty() && is_over {
             self.set_due(id, None);
             self.groups.remove(id);
             return;
         }
         let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident: &Incident| incident.entries.get(&id.0));
-        let mut due = group.members.is_empty().then_some(group.quiet.until()).flatten();
+        let mut due = group.members.is_empty().then_some(group.intervals.until()).flatten();
         let behind: Vec<IncidentKey> =
             group.members.iter().filter(|key| entry(key).is_some_and(|entry| entry.hold == Some(Hold::Behind))).copied().collect();
         if !behind.is_empty() {

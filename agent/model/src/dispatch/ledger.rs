@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inhibit::UNREACHABLE;
 use super::key::IncidentKey;
-use super::quiet::News;
+use super::message_intervals::News;
 use crate::alert::{Alert, Fingerprint};
 use crate::finding::Severity;
 use crate::subject::Label;

@@ -10,8 +10,8 @@ use super::flush::Withheld;
 use super::key::IncidentKey;
 use super::ledger::{Entry, Hold};
 use super::matcher::Room;
+use super::message_intervals::MessageIntervals;
 use super::message_rows::repeat_at;
-use super::quiet::Quiet;
 use super::route::Route;
 use super::silence::{Acknowledgement, SILENCES_BYTES_MAX, Silence, SilenceState};
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
@@ -167,7 +167,7 @@ impl Dispatcher {
             // A time in the future means that the clock was set back. The real time is unknown, so that message does not make grave news
             // wait.
             let gravest = (sent.at_ms <= now.wall_ms).then_some(sent.severity);
-            group.quiet.record_message(gravest, now.monotonic + group.interval.saturating_sub(elapsed));
+            group.intervals.record_message(gravest, now.monotonic + group.interval.saturating_sub(elapsed));
         }
         let waits = entry.due_at_ms.map(|due_at_ms| Duration::from_millis(due_at_ms.saturating_sub(now.wall_ms)).min(longest));
         let due = match waits {
@@ -212,7 +212,7 @@ impl Group {
             members: BTreeSet::new(),
             news: BTreeSet::new(),
             due: None,
-            quiet: Quiet::default(),
+            intervals: MessageIntervals::default(),
         }
     }
 }

@@ -204,7 +204,7 @@ impl Watch {
 fn count_as_grave(dispatcher: &mut Dispatcher, concerned: impl Fn(&GroupId, &BTreeSet<IncidentKey>) -> bool, now: Duration) {
     for (id, group) in &mut dispatcher.groups {
         if concerned(id, &group.members) {
-            group.quiet.record_message(Some(Severity::Critical), now + group.interval);
+            group.intervals.record_message(Some(Severity::Critical), now + group.interval);
         }
     }
 }

@@ -20,14 +20,14 @@ pub(super) enum News {
 /// A message with ends only reports nothing that fires, so new alerts do not wait for it. A new critical alert never waits for the interval:
 /// a minute after "no server takes writes", the message that two servers take writes must be sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Quiet {
+pub(super) struct MessageIntervals {
     /// Monotonic time at which the interval after the latest message ends.
     until: Option<Duration>,
     /// Monotonic end of the interval after the latest message with an alert of at least this severity, in the order of [`Severity::ALL`].
     as_grave_until: [Option<Duration>; Severity::ALL.len()],
 }
 
-impl Quiet {
+impl MessageIntervals {
     /// Records a message whose interval ends at `until`. `gravest` is the highest severity that it reports as firing, if any.
     pub fn record_message(&mut self, gravest: Option<Severity>, until: Duration) {
         self.until = self.until.max(Some(until));
@@ -68,9 +68,9 @@ mod tests {
     /// Checks when news is due after earlier messages, each at a second and with an interval of 300 s.
     #[track_caller]
     fn check(sent: &[(u64, Option<Severity>)], news: News, now: u64, expected: u64) {
-        let mut quiet = Quiet::default();
-        sent.iter().for_each(|(at, gravest)| quiet.record_message(*gravest, Duration::from_secs(at + 300)));
-        assert_eq!(quiet.due(news, WAIT, Duration::from_secs(now)), Duration::from_secs(expected), "{sent:?}: {news:?} at {now}");
+        let mut intervals = MessageIntervals::default();
+        sent.iter().for_each(|(at, gravest)| intervals.record_message(*gravest, Duration::from_secs(at + 300)));
+        assert_eq!(intervals.due(news, WAIT, Duration::from_secs(now)), Duration::from_secs(expected), "{sent:?}: {news:?} at {now}");
     }
 
     #[test]
