@@ -106,17 +106,17 @@ fn a_summary_waits_like_its_rule_both_before_it_fires_and_before_it_resolves() {
     let wait = MINUTE * 10;
     let mut crowd = Crowd::new(1);
     crowd.rules[0].for_ = wait;
-    let mut told = Vec::new();
+    let mut changes = Vec::new();
     for minute in 0..40_u32 {
         // One finding too many in the first twenty minutes, later room for all.
         let count = if minute < 20 { 1_001 } else { 1_000 };
         let transitions = crowd.judge("a", MINUTE * minute, Report { findings: findings(0, 0..count), ..Report::default() });
-        told.extend(
+        changes.extend(
             transitions.iter().filter(|transition| is_summary(transition)).map(|transition| (minute, transition.reason.to_string())),
         );
     }
     let expected = [(0, "raised"), (10, "firing"), (20, "recovering"), (30, "resolved")];
-    assert_eq!(told, expected.map(|(minute, reason)| (minute, reason.to_owned())));
+    assert_eq!(changes, expected.map(|(minute, reason)| (minute, reason.to_owned())));
 }
 
 #[test]

@@ -161,8 +161,8 @@ fn an_index_that_enforces_something_or_was_scanned_is_not_unused() {
 fn an_unused_index_has_its_time_and_its_guard() {
     let settings = UsageSettings::default();
     let indexes = [index(10, &[1])];
-    let judge = |age, seen, keys: &[ForeignKey]| {
-        let counted = CountedTime { age_seconds: age, known_seconds: |_| seen };
+    let judge = |age, known, keys: &[ForeignKey]| {
+        let counted = CountedTime { age_seconds: age, known_seconds: |_| known };
         let found = unused(&indexes, &[], keys, &counted, &settings).remove(0);
         (found.evidence, found.guard)
     };
@@ -178,8 +178,8 @@ fn an_unused_index_has_its_time_and_its_guard() {
 fn too_short_a_time_differs_from_other_guards() {
     let settings = UsageSettings::default();
     let indexes = [index(10, &[1])];
-    let judge = |age, seen, keys: &[ForeignKey]| {
-        let counted = CountedTime { age_seconds: age, known_seconds: |_| seen };
+    let judge = |age, known, keys: &[ForeignKey]| {
+        let counted = CountedTime { age_seconds: age, known_seconds: |_| known };
         let found = unused(&indexes, &[], keys, &counted, &settings).remove(0);
         (found.counted_seconds, found.is_too_young)
     };

@@ -41,21 +41,21 @@ struct Entry {
 }
 
 struct Server {
-    tells_since: bool,
+    reports_since: bool,
     entries: BTreeMap<usize, Entry>,
     info: StatementsInfo,
     clock: f64,
     reads: u64,
     /// Calls that a read could contain, since the first read.
-    seen: u64,
+    observable: u64,
     /// Reads contain only changed entries if possible, but every n-th read is complete.
     whole_every: u64,
 }
 
 impl Server {
-    fn new(tells_since: bool, whole_every: u64) -> Self {
+    fn new(reports_since: bool, whole_every: u64) -> Self {
         let info = StatementsInfo { dealloc: 0, stats_reset: Some(0.0) };
-        Self { tells_since, entries: BTreeMap::new(), info, clock: 0.0, reads: 0, seen: 0, whole_every }
+        Self { reports_since, entries: BTreeMap::new(), info, clock: 0.0, reads: 0, observable: 0, whole_every }
     }
 
     fn happen(&mut self, event: &Event, statements: &Statements) -> Option<StatementsRead> {
@@ -84,9 +84,9 @@ impl Server {
 
     fn read(&mut self, statements: &Statements) -> StatementsRead {
         let unread: u64 = self.entries.values_mut().map(|entry| std::mem::take(&mut entry.unread)).sum();
-        self.seen += if self.reads == 0 { 0 } else { unread };
+        self.observable += if self.reads == 0 { 0 } else { unread };
         self.reads += 1;
-        let since = |entry: &Entry| self.tells_since.then_some(entry.since);
+        let since = |entry: &Entry| self.reports_since.then_some(entry.since);
         let row = |(statement, entry): (&usize, &Entry)| {
             let mut row = row(NAMES[*statement], entry.calls, since(entry));
             // The hash of an older server does not contain the entry's creation time.
@@ -127,7 +127,7 @@ proptest! {
             let Some(read) = server.happen(event, &statements) else { continue };
             statements.observe(read);
         }
-        prop_assert_eq!(statements.total().calls, server.seen);
+        prop_assert_eq!(statements.total().calls, server.observable);
     }
 
     #[test]
@@ -136,12 +136,12 @@ proptest! {
         for event in &events {
             if let Some(read) = server.happen(event, &statements) {
                 statements.observe(read);
-                prop_assert!(statements.total().calls <= server.seen);
+                prop_assert!(statements.total().calls <= server.observable);
             }
         }
         // Only an entry that was created anew within one interval can hide its earlier counts.
         if !events.iter().any(|event| matches!(event, Event::Evict(_) | Event::Reset(_))) {
-            prop_assert_eq!(statements.total().calls, server.seen);
+            prop_assert_eq!(statements.total().calls, server.observable);
         }
     }
 

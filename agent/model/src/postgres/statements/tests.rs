@@ -51,8 +51,8 @@ fn check(reads: &str, expected: Expect) {
         let read = parse(line);
         write!(text, "{}:", read.taken_at).unwrap();
         let tick = statements.observe(read);
-        for (said, word) in [(tick.first, "first"), (tick.reset, "reset")] {
-            if said {
+        for (is_set, word) in [(tick.first, "first"), (tick.reset, "reset")] {
+            if is_set {
                 write!(text, " {word}").unwrap();
             }
         }

@@ -8,15 +8,15 @@ use super::*;
 /// has received 95. `c:down` cannot be reached, and `c:mute` cannot be read. `x/` before the role is another cluster than `one`.
 /// `v:a=primary/1@100` is the server `a`, listed under a second name.
 fn report(text: &str, at: Duration) -> Report {
-    let (member, said) = text.split_once(':').unwrap();
-    let (up, said) = match said {
+    let (member, rest) = text.split_once(':').unwrap();
+    let (up, rest) = match rest {
         "down" => (false, None),
         "mute" => (true, None),
-        said => (true, Some(said)),
+        rest => (true, Some(rest)),
     };
-    let identity = said.map(|said| {
-        let (server, said) = said.split_once('=').unwrap_or((member, said));
-        let (who, place) = said.split_once('@').unwrap();
+    let identity = rest.map(|rest| {
+        let (server, rest) = rest.split_once('=').unwrap_or((member, rest));
+        let (who, place) = rest.split_once('@').unwrap();
         let parts: Vec<&str> = who.split('/').collect();
         let (cluster, role, timeline) = match parts[..] {
             [role, timeline] => ("one", role, timeline),

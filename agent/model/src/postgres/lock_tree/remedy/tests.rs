@@ -40,11 +40,11 @@ fn check(lines: &str, expected: Expect) {
         }
     }
     let forest = LockForest::new(waiting);
-    let said = |waiter: &Waiter| {
+    let remedies = |waiter: &Waiter| {
         let remedy = remedy(&forest, waiter, &sessions).unwrap();
         format!("{}: {}: {}\n", waiter.pid, remedy.kind.name(), remedy.text)
     };
-    expected.assert_eq(&forest.waiters.iter().map(said).collect::<String>());
+    expected.assert_eq(&forest.waiters.iter().map(remedies).collect::<String>());
 }
 
 #[test]
