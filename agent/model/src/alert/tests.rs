@@ -114,10 +114,10 @@ fn ended_alerts_are_removed_with_their_subject_plugin_or_rule() {
         assert_eq!(remove(&mut book), []);
         (book.plugins_and_subjects().count(), book.take_changes().removed.len())
     };
-    assert_eq!(forgotten(&|book| book.subject_removed(&snapshot.subject.key(), at(2))), (0, 1));
-    assert_eq!(forgotten(&|book| book.plugin_removed("threshold", at(2))), (0, 1));
-    assert_eq!(forgotten(&|book| book.rule_removed("threshold", "lag", at(2))), (0, 1));
-    assert_eq!(forgotten(&|book| book.apply(cycle(&snapshot, &[], Outcome::Judged(Report::default())), at(2))), (0, 1));
+    assert_eq!(left_after(&|book| book.subject_removed(&snapshot.subject.key(), at(2))), (0, 1));
+    assert_eq!(left_after(&|book| book.plugin_removed("threshold", at(2))), (0, 1));
+    assert_eq!(left_after(&|book| book.rule_removed("threshold", "lag", at(2))), (0, 1));
+    assert_eq!(left_after(&|book| book.apply(cycle(&snapshot, &[], Outcome::Judged(Report::default())), at(2))), (0, 1));
 }
 
 #[test]
