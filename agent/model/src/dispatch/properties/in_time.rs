@@ -78,13 +78,13 @@ impl Watch {
             Event::Pass(seconds) => self.pass((*seconds).min(LONG)),
             Event::Restart => self.restart(self.was_set),
             Event::Kill(last) => {
-                happen(&mut self.story, last);
+                apply(&mut self.story, last);
                 self.story.release();
                 self.restart(true);
             }
             event => {
                 self.was_set |= matches!(event, Event::Step(_));
-                happen(&mut self.story, event);
+                apply(&mut self.story, event);
                 self.release();
             }
         }
