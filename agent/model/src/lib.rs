@@ -6,8 +6,8 @@
 //! happened, and of what people did).
 //!
 //! [`catalogue`] lists every metric and table. [`postgres`] and [`redis`] have the calculations behind the collectors; both use [`top`],
-//! [`unjudged`], [`row_selection`], [`restarts`] and [`cluster`]. [`budget`] limits the cost of monitoring for a server. [`rule_case`] tests
-//! rules on facts written as text. [`text`] makes foreign text safe to show.
+//! [`unjudged`], [`row_selection`], [`restarts`] and [`cluster`]. [`budget`] limits the cost of monitoring for a server. [`rule_case`]
+//! tests rules on facts written as text. [`text`] makes foreign text safe to show.
 //!
 //! Invariant: no module reads a clock, a file, the environment or the network. Time is an argument, so every decision is tested in
 //! milliseconds and can be replayed.

@@ -1,7 +1,7 @@
 //! Rows that explain why a table lacks rows: the table had no room for them, or their things cannot be judged now.
 //!
-//! A rule that reads a table of the worst rows finds nothing after a row has left the table. The row left because its thing is fine, because
-//! others are worse, or because its state is unknown. Without the rows of this module, the last two reasons would resolve an alert.
+//! A rule that reads a table of the worst rows finds nothing after a row has left the table. The row left because its thing is fine,
+//! because others are worse, or because its state is unknown. Without the rows of this module, the last two reasons would resolve an alert.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::snapshot::Column;
 
 /// Most rows of one part. Beyond it, all rows of one list and respect become one row about every datname.
 const ROWS_MAX: usize = 4_000;
-/// Most things with a row of their own because they are unknown in one respect, largest first. The rest of a datname has one row, with which
-/// all its things freeze. A rule may skip a thousand label sets, so the limit is below that.
+/// Most things with a row of their own because they are unknown in one respect, largest first. The rest of a datname has one row, with
+/// which all its things freeze. A rule may skip a thousand label sets, so the limit is below that.
 const NAMED_MAX: usize = 800;
 
 /// Statement about the missing rows of one table in one respect.

@@ -82,7 +82,8 @@ impl AlertBook {
         self.close_where(|alert| alert.plugin == plugin && alert.rule == rule, Reason::RuleRemoved, now)
     }
 
-    /// Closes the alerts of a plugin that is removed for good. For a plugin that comes back soon use [`freeze_plugin`](Self::freeze_plugin).
+    /// Closes the alerts of a plugin that is removed for good. For a plugin that comes back soon use
+    /// [`freeze_plugin`](Self::freeze_plugin).
     pub fn plugin_removed(&mut self, plugin: &str, now: Now) -> Vec<Transition> {
         self.allowances.remove(plugin);
         self.close_where(|alert| alert.plugin == plugin, Reason::PluginRemoved, now)

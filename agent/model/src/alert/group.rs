@@ -19,7 +19,8 @@ use super::transition::{Reason, Transition};
 use crate::finding::{Finding, Report, RuleSpec, Severity, Strength};
 use crate::snapshot::Snapshot;
 
-/// Most ended alerts of one group that the book stores because they may flap. Beyond it, the alerts without a change for longest are removed.
+/// Most ended alerts of one group that the book stores because they may flap. Beyond it, the alerts without a change for longest are
+/// removed.
 pub const ENDED_ALERTS_MAX: usize = 1_000;
 
 #[derive(Debug, Clone, Default)]

@@ -56,8 +56,8 @@ impl MatchHistory {
         history
     }
 
-    /// Adds one evaluation. Call it before the alert book applies the evaluation. With `is_general`, the rules of the plugin watch for things
-    /// that not every subject has, so a rule that is clear without any series counts as matched. `now` is monotonic.
+    /// Adds one evaluation. Call it before the alert book applies the evaluation. With `is_general`, the rules of the plugin watch for
+    /// things that not every subject has, so a rule that is clear without any series counts as matched. `now` is monotonic.
     pub fn observe(&mut self, cycle: &Cycle<'_>, is_general: bool, now: Duration) {
         let rules = self.0.entry(cycle.plugin.to_owned()).or_default();
         for rule in cycle.rules {

@@ -10,8 +10,8 @@ use crate::finding::{Finding, Report, RuleSpec, SkipReason, Strength};
 use crate::snapshot::Snapshot;
 use crate::subject::Label;
 
-/// Findings and skips of a report, by alert. A finding counts even if its rule was also skipped, because the rule did read its facts. A skip
-/// covers every alert that has all labels of the skip; if several cover an alert, the one with most labels counts.
+/// Findings and skips of a report, by alert. A finding counts even if its rule was also skipped, because the rule did read its facts. A
+/// skip covers every alert that has all labels of the skip; if several cover an alert, the one with most labels counts.
 pub(super) struct ReportByAlert {
     findings: BTreeMap<AlertKey, Finding>,
     /// Skips by rule and labels. A skip without labels covers the whole rule.

@@ -76,7 +76,8 @@ impl Metrics {
         self.0.keys().filter_map(|metric| self.part_of(metric, kind)).collect()
     }
 
-    /// The worse of two values of one metric. The greater value is worse, as for a lag or an age, unless the catalogue says that low is bad.
+    /// The worse of two values of one metric. The greater value is worse, as for a lag or an age, unless the catalogue says that low is
+    /// bad.
     pub fn worse(&self, metric: &str, one: f64, other: f64) -> f64 {
         if self.spec(metric).is_some_and(|spec| spec.low_is_bad) { one.min(other) } else { one.max(other) }
     }

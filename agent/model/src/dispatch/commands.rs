@@ -26,8 +26,8 @@ impl Dispatcher {
         self.silences.values()
     }
 
-    /// Adds a silence, or replaces the silence with the same id. It has an effect from the next release. Fails for a silence that the checks
-    /// refuse, that the config owns, or that has no room.
+    /// Adds a silence, or replaces the silence with the same id. It has an effect from the next release. Fails for a silence that the
+    /// checks refuse, that the config owns, or that has no room.
     pub fn silence(&mut self, silence: Silence, now: Now) -> Result<(), SilenceError> {
         silence.check(now.wall_ms)?;
         if self.silences.get(&silence.id).is_some_and(|known| known.configured) {

@@ -17,8 +17,8 @@ pub(super) enum News {
 
 /// The interval of a group for each severity. An alert waits only after messages with an alert at least as grave as itself.
 ///
-/// A message with ends only reports nothing that fires, so new alerts do not wait for it. A new critical alert never waits for the interval:
-/// a minute after "no server takes writes", the message that two servers take writes must be sent.
+/// A message with ends only reports nothing that fires, so new alerts do not wait for it. A new critical alert never waits for the
+/// interval: a minute after "no server takes writes", the message that two servers take writes must be sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct MessageIntervals {
     /// Monotonic time at which the interval after the latest message ends.

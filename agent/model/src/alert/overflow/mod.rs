@@ -1,5 +1,5 @@
-//! Summaries for rules with more findings than there is room for. Existing alerts stay, and one summary alert counts the findings without an
-//! alert.
+//! Summaries for rules with more findings than there is room for. Existing alerts stay, and one summary alert counts the findings without
+//! an alert.
 
 use std::collections::BTreeMap;
 
