@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AlertState {
-    /// The condition ended before the alert fired.
+    /// Not raised: the state before an incident, and after a condition that ended before the alert fired.
     Inactive,
     /// Raised, but not yet for the time `for` of its rule.
     Pending,

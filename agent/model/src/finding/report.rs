@@ -10,11 +10,11 @@ use crate::subject::Label;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// A fact that a person may want to know.
+    /// The lowest severity.
     Info,
-    /// A problem that a person should look at soon.
+    /// The middle severity.
     Warning,
-    /// A problem that a person must look at now.
+    /// The highest severity. A new critical alert waits for no group interval, and takes room that others may not take.
     Critical,
 }
 
