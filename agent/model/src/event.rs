@@ -62,7 +62,7 @@ pub enum EventKind {
 
 /// The error for a text that is not the name of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no event is of this kind")]
+#[error("no kind of event has this name")]
 pub struct UnknownKind;
 
 /// Stored detail of a change of a plugin.

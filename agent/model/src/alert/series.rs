@@ -35,7 +35,10 @@ impl Series {
             return Self::Present;
         }
         if let Some(metric) = carriers.iter().find(|metric| metric.may_hide(labels)) {
-            return Self::Unreadable(format!("part `{}` has no series of it, and does not say that it is gone", metric.part_name));
+            return Self::Unreadable(format!(
+                "part `{}` has no series of this alert, and does not report that the series is gone",
+                metric.part_name
+            ));
         }
         match newest(carriers.iter().copied()) {
             Some(read_at) => Self::Missing { read_at },
@@ -232,7 +235,7 @@ mod tests {
         let snapshot = snapshot([("replication", Part::present(Arc::new(reading)))]);
         let slot = |name: &str| of(&[SLOT_ACTIVE], &[label("slot", name), label("slot_type", "physical")].concat(), &snapshot);
         assert_eq!((slot("a"), slot("c")), (Series::Present, MISSING));
-        assert!(matches!(slot("b"), Series::Unreadable(why) if why.contains("does not say that it is gone")));
+        assert!(matches!(slot("b"), Series::Unreadable(why) if why.contains("does not report that the series is gone")));
         let Part { reading, .. } = slots(&["a"], READ_AT);
         let reading = Reading { unlisted: Unlisted::of([[]]), ..reading.as_deref().cloned().unwrap() };
         let snapshot = self::snapshot([("replication", Part::present(Arc::new(reading)))]);

@@ -132,7 +132,7 @@ impl Dispatcher {
 fn why_not(step: Step) -> Option<String> {
     match step {
         Step::Taken => None,
-        Step::Refused(why) => Some(format!("it wants {why}")),
+        Step::Refused(why) => Some(format!("it requires {why}")),
         Step::TooLate => Some("a route before it took the alert and does not continue".to_owned()),
         Step::OwnTrouble => Some("the alert is about this receiver itself".to_owned()),
         Step::Again => Some("its receiver has the alert by a route before it".to_owned()),

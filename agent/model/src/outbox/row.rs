@@ -34,7 +34,7 @@ impl IncidentPart {
 
 /// Error for a text that is not `begin`, `change` or `end`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no part of an incident is called so")]
+#[error("no part of an incident has this name")]
 pub struct UnknownPart;
 
 impl FromStr for IncidentPart {
@@ -76,7 +76,7 @@ impl OutboxState {
 
 /// Error for a text that is not `waiting`, `sending`, `delivered` or `dead`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no notification is in such a state")]
+#[error("no state of a notification has this name")]
 pub struct UnknownState;
 
 impl FromStr for OutboxState {

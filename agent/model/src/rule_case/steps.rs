@@ -14,7 +14,7 @@ use super::ticks::TICKS_MAX;
 /// Why a line cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StepsError {
-    #[error("it says nothing; write what happens tick by tick, such as {example}")]
+    #[error("the line is empty; write what happens tick by tick, such as {example}")]
     Empty { example: &'static str },
     #[error("`{item}` is not {wanted}")]
     Item { item: String, wanted: String },
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        refused("", "it says nothing; write what happens tick by tick, such as `0.5x3 0.95`");
+        refused("", "the line is empty; write what happens tick by tick, such as `0.5x3 0.95`");
         refused("1 fife", "`fife` is not a number, a ramp such as `0+10x5`, or `_` for no sample");
         refused("1+x3", "`1+` is not a number, a ramp such as `0+10x5`, or `_` for no sample");
         refused("x3 1", "`x3` repeats nothing: it must follow what is repeated, once");

@@ -63,12 +63,12 @@ impl Dropped {
                 BYTES_PER_PLUGIN_MAX >> 20
             ),
             cause: Some(
-                "One cause behind all of them, a rule that raises too early or looks at too much, or labels that change at each evaluation."
+                "One cause behind all of them, a rule that raises too early or covers too much, or labels that change at each evaluation."
                     .to_owned(),
             ),
             fix: Some(
-                "Resolve what the alerts of this rule name, raise its threshold, narrow what it looks at, or take labels from it that never \
-                 stay the same."
+                "Fix the problems that the alerts of this rule name, raise its threshold, narrow what it covers, or remove labels that never stay the \
+                 same."
                     .to_owned(),
             ),
             evidence: Vec::new(),

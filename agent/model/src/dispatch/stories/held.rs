@@ -154,7 +154,7 @@ fn the_trace_shows_each_decision_with_its_reason() {
     assert_eq!(
         routes,
         [
-            ("pager", Some("it wants severity=\"critical\", but severity is \"warning\"")),
+            ("pager", Some("it requires severity=\"critical\", but severity is \"warning\"")),
             ("ops", None),
             ("boss", Some("a route before it took the alert and does not continue"))
         ]

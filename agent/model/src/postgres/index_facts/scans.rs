@@ -117,7 +117,7 @@ impl ScanHistory {
             return Reads::Fine;
         }
         let Some(history) = self.tables.get(&table.oid) else {
-            return Reads::Unknown("its datname has more large tables than are remembered with their reads");
+            return Reads::Unknown("its datname has more large tables than the agent stores reads of");
         };
         let observed_seconds = self.read_at - history.since;
         let lately = history.counted_since(self.read_at - LATELY_SECONDS);

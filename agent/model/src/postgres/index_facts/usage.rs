@@ -104,8 +104,10 @@ fn stands_in_for(index: &IndexShape, superfluous: &[(&IndexShape, &IndexShape, K
 fn too_young(age_seconds: Option<f64>, known_seconds: Option<f64>, min: f64) -> Option<String> {
     match (age_seconds, known_seconds) {
         (None, _) => Some("statistics too young: it is unknown since when scans are counted".to_owned()),
-        (Some(age), _) if age < min => Some(format!("statistics too young: scans are counted for {}, wanted are {}", days(age), days(min))),
-        (_, Some(known)) if known < min => Some(format!("the index is new: known for {}, wanted are {}", days(known), days(min))),
+        (Some(age), _) if age < min => {
+            Some(format!("statistics too young: scans are counted for {}, required are {}", days(age), days(min)))
+        }
+        (_, Some(known)) if known < min => Some(format!("the index is new: known for {}, required are {}", days(known), days(min))),
         _ => None,
     }
 }
