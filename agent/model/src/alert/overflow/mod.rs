@@ -67,8 +67,8 @@ impl Dropped {
                     .to_owned(),
             ),
             fix: Some(
-                "Fix the problems that the alerts of this rule name, raise its threshold, narrow what it covers, or remove labels that never stay the \
-                 same."
+                "Fix the problems that the alerts of this rule name, raise its threshold, narrow what it covers, or remove labels that \
+                 never stay the same."
                     .to_owned(),
             ),
             evidence: Vec::new(),
