@@ -58,7 +58,7 @@ fn set_timeouts(stream: &TcpStream) -> io::Result<()> {
 
 /// Returns which methods of authentication may be answered over a connection that is not encrypted. `has_scram` means that the server
 /// proved earlier that it stores the password.
-pub fn authentication_policy(address: &PostgresAddress, has_scram: bool) -> AuthenticationPolicy {
+pub(super) fn authentication_policy(address: &PostgresAddress, has_scram: bool) -> AuthenticationPolicy {
     match &address.host {
         // No other user can listen in this folder.
         Host::Unix(folder) if std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0) => {

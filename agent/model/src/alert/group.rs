@@ -207,7 +207,7 @@ impl Group {
     }
 
     /// Removes ended alerts beyond [`ENDED_ALERTS_MAX`], those without a change for longest first.
-    pub fn remove_calmest_ended(&mut self, effects: &mut Effects) {
+    pub(super) fn remove_calmest_ended(&mut self, effects: &mut Effects) {
         let beyond = self.ended.len().saturating_sub(ENDED_ALERTS_MAX);
         if beyond == 0 {
             return;

@@ -41,12 +41,12 @@ impl ReportByAlert {
     }
 
     /// Replaces the findings. The skips stay.
-    pub fn with_findings(self, findings: BTreeMap<AlertKey, Finding>) -> Self {
+    pub(super) fn with_findings(self, findings: BTreeMap<AlertKey, Finding>) -> Self {
         Self { findings, ..self }
     }
 
     /// Removes the finding of an existing alert and returns the result of the evaluation for that alert.
-    pub fn evidence_for(&mut self, key: &AlertKey, rule: &RuleSpec, snapshot: &Snapshot) -> Evidence {
+    pub(super) fn evidence_for(&mut self, key: &AlertKey, rule: &RuleSpec, snapshot: &Snapshot) -> Evidence {
         if let Some(finding) = self.findings.remove(key) {
             return Evidence::Judged(Some(finding));
         }
@@ -69,7 +69,7 @@ impl ReportByAlert {
     }
 
     /// The finding of a label set without an open alert. `Some(None)` if it is clear; `None` if the rule could not judge.
-    pub fn finding_of(&self, key: &AlertKey) -> Option<Option<&Finding>> {
+    pub(super) fn finding_of(&self, key: &AlertKey) -> Option<Option<&Finding>> {
         match self.findings.get(key) {
             Some(finding) => Some(Some(finding)),
             None => self.skip_reason(key).is_none().then_some(None),

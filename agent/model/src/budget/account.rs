@@ -54,7 +54,7 @@ impl Account {
     }
 
     /// Records a run that cost `seconds` by the agent's clock.
-    pub fn record_run(&mut self, seconds: f64, interval: Duration, now: Duration) {
+    pub(super) fn record_run(&mut self, seconds: f64, interval: Duration, now: Duration) {
         self.interval = interval;
         self.runs += 1;
         // The first run costs more than those after it.
@@ -67,7 +67,7 @@ impl Account {
     }
 
     /// Records the server's counter, in seconds, for the collector's statements.
-    pub fn record_counter(&mut self, total_seconds: f64, now: Duration) {
+    pub(super) fn record_counter(&mut self, total_seconds: f64, now: Duration) {
         let per_run = match self.counted {
             // The server's counter was reset and counts anew.
             Some(before) if total_seconds < before.total_seconds => before.per_run,

@@ -69,7 +69,7 @@ impl Inhibitions {
     }
 
     /// Updates the inhibitions for an alert that fires. Returns true if the alert explains less than before.
-    pub fn record_firing(&mut self, alert: &Alert) -> bool {
+    pub(super) fn record_firing(&mut self, alert: &Alert) -> bool {
         let before = self.sources.get(&alert.fingerprint).cloned().unwrap_or_default();
         self.remove_source(alert.fingerprint);
         let is_proven = self.unreachable.contains(&(alert.plugin.clone(), alert.subject.key()));
@@ -89,7 +89,7 @@ impl Inhibitions {
     }
 
     /// Records a snapshot that a plugin judged; `book` has its alerts since then. Returns true if some alert explains less than before.
-    pub fn record_judged(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) -> bool {
+    pub(super) fn record_judged(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) -> bool {
         let Some(is_reachable) = snapshot.is_reachable() else { return false };
         let subject = snapshot.subject.key();
         if !is_reachable {
@@ -126,12 +126,12 @@ impl Inhibitions {
     }
 
     /// Restores the proof for an alert with which an earlier process held other alerts back.
-    pub fn restore_proof(&mut self, alert: &Alert) {
+    pub(super) fn restore_proof(&mut self, alert: &Alert) {
         self.unreachable.insert((alert.plugin.clone(), alert.subject.key()));
     }
 
     /// Removes a source that does not fire any more. Returns true if it explained other alerts.
-    pub fn remove_source(&mut self, fingerprint: Fingerprint) -> bool {
+    pub(super) fn remove_source(&mut self, fingerprint: Fingerprint) -> bool {
         let Some(places) = self.sources.remove(&fingerprint) else { return false };
         for (index, values) in places {
             let Some((_, sources)) = self.rules.get_mut(index) else { continue };
@@ -147,7 +147,7 @@ impl Inhibitions {
 
     /// Returns the rule name and the firing alert that explain an alert, or `None`. A possible source of a rule is never explained by that
     /// rule, so two sources cannot hide each other.
-    pub fn explanation(&self, alert: &Alert) -> Option<(&str, Fingerprint)> {
+    pub(super) fn explanation(&self, alert: &Alert) -> Option<(&str, Fingerprint)> {
         self.rules.iter().find_map(|(rule, sources)| {
             let source = sources.get(&rule.equal_values(alert))?.iter().find(|source| **source != alert.fingerprint)?;
             (rule.target.fit(alert) && !rule.source.fit(alert)).then_some((rule.name.as_str(), *source))

@@ -29,7 +29,7 @@ pub(super) struct MessageIntervals {
 
 impl MessageIntervals {
     /// Records a message whose interval ends at `until`. `gravest` is the highest severity that it reports as firing, if any.
-    pub fn record_message(&mut self, gravest: Option<Severity>, until: Duration) {
+    pub(super) fn record_message(&mut self, gravest: Option<Severity>, until: Duration) {
         self.until = self.until.max(Some(until));
         for (severity, as_grave_until) in Severity::ALL.into_iter().zip(&mut self.as_grave_until) {
             if gravest >= Some(severity) {

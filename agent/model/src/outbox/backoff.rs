@@ -39,7 +39,7 @@ pub(super) const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_
 
 /// Pause after this many failed attempts. It is never shorter than the pause that the receiver requested, up to an hour. `chance` from 0 to
 /// 1 is full jitter, so that many rows do not return at once.
-pub fn pause(attempts: u32, requested: Option<Duration>, chance: f64) -> Duration {
+pub(super) fn pause(attempts: u32, requested: Option<Duration>, chance: f64) -> Duration {
     let jittered = PAUSES.pause(attempts, chance);
     requested.map_or(jittered, |requested| requested.min(REQUESTED_PAUSE_MAX).max(jittered))
 }

@@ -10,7 +10,7 @@ use crate::finding::Severity;
 
 /// One event, as it concerns one label set.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Input {
+pub(super) enum Input {
     Judged(Verdict),
     /// An evaluation that could not judge. `there`: the series was there. `silent`: the rule reported neither a finding nor a skip.
     Unknown {
@@ -61,7 +61,7 @@ impl Simple {
         }
     }
 
-    pub fn step(&mut self, at_s: u64, input: Input, day: &Day) -> Vec<Change> {
+    pub(super) fn step(&mut self, at_s: u64, input: Input, day: &Day) -> Vec<Change> {
         self.inputs.push((at_s, input));
         let mut changes = Vec::new();
         match input {

@@ -117,7 +117,7 @@ impl<'a, 'b> Admission<'a, 'b> {
     }
 
     /// Whether a new alert of this rule has room; if so, it is counted. The first critical alert about a subject always has room.
-    pub fn admits(&mut self, rule_count: &mut RuleCount, finding: &Finding) -> bool {
+    pub(super) fn admits(&mut self, rule_count: &mut RuleCount, finding: &Finding) -> bool {
         let is_critical = finding.severity == Severity::Critical;
         let here = self.here.plus(Size { open: 1, bytes: bytes_of_finding(finding) });
         let fits = rule_count.open < ALERTS_PER_RULE_MAX

@@ -114,7 +114,7 @@ impl Story {
     }
 
     /// Releases, and returns one line for each row.
-    pub fn sent(&mut self) -> Vec<String> {
+    pub(super) fn sent(&mut self) -> Vec<String> {
         self.release().rows.iter().map(line).collect()
     }
 

@@ -41,7 +41,7 @@ impl History {
     }
 
     /// Takes one sample. Returns what it shows about waits for locks.
-    pub async fn sample(&mut self, session: &Session, now: Now) -> Result<LockSigns, CollectError> {
+    pub(super) async fn sample(&mut self, session: &Session, now: Now) -> Result<LockSigns, CollectError> {
         if std::mem::replace(&mut self.epoch, session.epoch()) != session.epoch() {
             self.sampler.remove_sessions();
         }
