@@ -317,7 +317,7 @@ async fn a_rule_that_needs_uncollected_facts_is_named_at_load() {
     let config = format!("[plugins]\ndir = \"{}\"\n{rule}", folder.path().display());
     let agent = TestAgent::start_with(&config, only(&["agent-essentials"])).await;
     let plugin = agent.wait_plugin("threshold", |plugin| plugin["state"] == "serving").await;
-    let warning = "rule `misspelt` needs `pharos_redis_memory_used_byte`, which nobody collects for a subject of kind `redis`, so it can never match; \
+    let warning = "rule `misspelt` needs `pharos_redis_memory_used_byte`, which no collector reads for a subject of kind `redis`, so it can never match; \
                    did you mean `pharos_redis_memory_used_bytes`?";
     assert_eq!(plugin["warnings"], json!([warning]));
     let essentials = agent.wait_plugin("agent-essentials", |plugin| plugin["state"] == "serving").await;

@@ -286,7 +286,10 @@ async fn plugin_inspect_shows_what_a_file_is() {
     let settings = folder.path().join("settings.toml");
     std::fs::write(&settings, "rules = [{ id = \"up\", metric = \"pharos_redis_upp\", above = 0.5, severity = \"info\" }]").unwrap();
     let (code, stdout, stderr) = output(&["plugin", "inspect", &plugin("threshold"), "--settings", settings.to_str().unwrap()]).await;
-    assert!(code == Some(0) && stdout.contains("warning  rule `up` needs `pharos_redis_upp`, which nobody collects"), "{stdout}{stderr}");
+    assert!(
+        code == Some(0) && stdout.contains("warning  rule `up` needs `pharos_redis_upp`, which no collector reads"),
+        "{stdout}{stderr}"
+    );
     let (code, _, stderr) = output(&["plugin", "inspect", "Cargo.toml"]).await;
     assert!(code == Some(1) && stderr.starts_with("pharos: Cargo.toml is not there"), "{stderr}");
     let garbage = folder.path().join("garbage.wasm");

@@ -64,7 +64,7 @@ async fn restored(ground: &Ground, plugins: &PluginHost, receivers: Receivers) -
     let mut dispatcher = dispatcher(config);
     let unrouted = dispatcher.restore(store.dispatch().await?, &alerts, clock.now());
     for withheld in &unrouted {
-        warn!(receiver = withheld.receiver, fingerprint = %withheld.key.0, "`{}` gets no message about an alert: {}", withheld.receiver, withheld.why);
+        warn!(receiver = withheld.receiver, fingerprint = %withheld.key.fingerprint, "`{}` gets no message about an alert: {}", withheld.receiver, withheld.why);
     }
     for (silence, why) in dispatcher.silences().filter_map(|silence| Some((silence, silence.matchers.problem()?))) {
         warn!(silence = silence.id, "the silence `{}` hides nothing: {why}", silence.id);

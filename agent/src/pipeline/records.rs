@@ -2,7 +2,7 @@
 
 use pharos_model::alert::{Fingerprint, Transition};
 use pharos_model::audit::{AGENT_ACTOR, AcknowledgementDetail, AlertChange, AuditAction, AuditEntry, DroppedNotifications};
-use pharos_model::dispatch::{Silence, Withheld};
+use pharos_model::dispatch::{IncidentKey, Silence, Withheld};
 use pharos_model::event::{Event, EventDetail, PluginChange, WithheldNotice};
 
 use super::desk::SignedComment;
@@ -23,7 +23,7 @@ pub(super) fn transition_event(transition: &Transition) -> Event {
 
 /// Event for a receiver that is not notified.
 pub(super) fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
-    let (fingerprint, incident) = withheld.key;
+    let IncidentKey { fingerprint, incident } = withheld.key;
     let notice = WithheldNotice {
         receiver: withheld.receiver.clone(),
         incident,

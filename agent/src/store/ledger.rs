@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use pharos_model::dispatch::{Changes, SavedDispatch};
+use pharos_model::dispatch::{Changes, IncidentKey, SavedDispatch};
 use rusqlite::{Connection, Row, Transaction, params};
 use serde::de::DeserializeOwned;
 use tracing::warn;
@@ -18,7 +18,7 @@ impl Store {
             let acknowledgement = |row: &Row<'_>| -> rusqlite::Result<_> {
                 let (fingerprint, incident): (String, u64) = (row.get("fingerprint")?, number(row, "incident")?);
                 Ok(parsed("an acknowledgement", &row.get::<_, String>("acknowledgement")?)
-                    .and_then(|acknowledgement| Some((fingerprint.parse().ok()?, incident, acknowledgement))))
+                    .and_then(|acknowledgement| Some((IncidentKey { fingerprint: fingerprint.parse().ok()?, incident }, acknowledgement))))
             };
             Ok(SavedDispatch {
                 entries: all(connection, "SELECT entry FROM ledger", |row| Ok(parsed("a ledger entry", &row.get::<_, String>("entry")?)))?,
@@ -40,7 +40,7 @@ pub(super) fn save(transaction: &Transaction<'_>, changes: &Changes) -> rusqlite
         upsert.execute(params![entry.receiver, entry.fingerprint.to_string(), signed(entry.incident), json(entry)?])?;
     }
     let mut remove = transaction.prepare_cached("DELETE FROM ledger WHERE receiver = ?1 AND fingerprint = ?2 AND incident = ?3")?;
-    for (receiver, fingerprint, incident) in &changes.removed {
+    for (receiver, IncidentKey { fingerprint, incident }) in &changes.removed {
         remove.execute(params![receiver, fingerprint.to_string(), signed(*incident)])?;
     }
     let mut upsert = transaction.prepare_cached("INSERT OR REPLACE INTO silences (id, silence) VALUES (?1, ?2)")?;
@@ -53,11 +53,11 @@ pub(super) fn save(transaction: &Transaction<'_>, changes: &Changes) -> rusqlite
     }
     let mut upsert = transaction
         .prepare_cached("INSERT OR REPLACE INTO acknowledgements (fingerprint, incident, acknowledgement) VALUES (?1, ?2, ?3)")?;
-    for (fingerprint, incident, acknowledgement) in &changes.acknowledgements {
+    for (IncidentKey { fingerprint, incident }, acknowledgement) in &changes.acknowledgements {
         upsert.execute(params![fingerprint.to_string(), signed(*incident), json(acknowledgement)?])?;
     }
     let mut remove = transaction.prepare_cached("DELETE FROM acknowledgements WHERE fingerprint = ?1 AND incident = ?2")?;
-    for (fingerprint, incident) in &changes.removed_acknowledgements {
+    for IncidentKey { fingerprint, incident } in &changes.removed_acknowledgements {
         remove.execute(params![fingerprint.to_string(), signed(*incident)])?;
     }
     Ok(())

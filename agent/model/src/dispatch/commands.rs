@@ -97,11 +97,11 @@ impl Dispatcher {
 
     /// All acknowledgements, each with its alert.
     pub fn acknowledgements(&self) -> impl Iterator<Item = (Fingerprint, &Acknowledgement)> {
-        self.incidents.iter().filter_map(|((fingerprint, _), incident)| Some((*fingerprint, incident.acknowledgement.as_ref()?)))
+        self.incidents.iter().filter_map(|(key, incident)| Some((key.fingerprint, incident.acknowledgement.as_ref()?)))
     }
 
     fn open_incident(&self, fingerprint: Fingerprint) -> Result<IncidentKey, AcknowledgeError> {
-        let incidents = self.incidents.range((fingerprint, 0)..=(fingerprint, u64::MAX));
+        let incidents = self.incidents.range(IncidentKey { fingerprint, incident: 0 }..=IncidentKey { fingerprint, incident: u64::MAX });
         let open = incidents.filter(|(_, incident)| !incident.ended).map(|(key, _)| *key).next_back();
         open.ok_or(AcknowledgeError::Unknown(fingerprint))
     }

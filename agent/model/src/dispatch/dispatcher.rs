@@ -112,7 +112,7 @@ impl Dispatcher {
 
     /// Records that an alert fires, and schedules the receivers that have to be notified.
     pub(super) fn record_open(&mut self, alert: &Alert, now: Now) {
-        let key = (alert.fingerprint, alert.incident);
+        let key = IncidentKey::from(alert);
         self.recheck |= self.inhibitions.record_firing(alert);
         let incident = self.incidents.entry(key).or_insert_with(|| Incident::new(alert));
         incident.alert.clone_from(alert);
@@ -127,7 +127,7 @@ impl Dispatcher {
             let btree_map::Entry::Vacant(vacant) = incident.entries.entry(receiver) else { continue };
             let receiver = vacant.key().clone();
             let (group_key, labels) = route.group(alert);
-            let group = self.groups.entry((receiver.clone(), group_key.clone()));
+            let group = self.groups.entry(GroupId { receiver: receiver.clone(), group_key: group_key.clone() });
             group.or_insert_with(|| Group::new(&route)).members.insert(key);
             vacant.insert(Entry::new(&receiver, key, group_key, labels));
             self.touched.entries.insert((key, receiver));
@@ -147,7 +147,7 @@ impl Dispatcher {
     /// Records the end of an incident, and schedules its receivers.
     pub(super) fn record_end(&mut self, ended: Ended, now: Now) {
         let alert = &ended.alert;
-        let key = (alert.fingerprint, alert.incident);
+        let key = IncidentKey::from(alert);
         self.recheck |= self.inhibitions.remove_source(alert.fingerprint);
         let Some(incident) = self.incidents.get_mut(&key) else { return };
         incident.ended = true;
@@ -171,7 +171,7 @@ impl Dispatcher {
     /// Schedules the group of an entry that has news, without delaying a release that is due earlier.
     pub(super) fn schedule(&mut self, key: IncidentKey, receiver: &str, news: News, now: Now) {
         let Some(entry) = self.incidents.get_mut(&key).and_then(|incident| incident.entries.get_mut(receiver)) else { return };
-        let id = (receiver.to_owned(), entry.group_key.clone());
+        let id = entry.group_id();
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.news.insert(key);
         let due = group.intervals.due(news, group.wait, now.monotonic);

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::dispatcher::Dispatcher;
+use super::key::IncidentKey;
 use super::ledger::{Entry, SentState};
 use super::matchers::Matchers;
 use super::route::Step;
@@ -87,7 +88,7 @@ pub struct ReceiverTrace {
 impl Dispatcher {
     /// Explains the decisions about an alert that is open, or that ended and still has entries in the ledger.
     pub fn explain(&self, alert: &Alert, now: Now) -> Trace {
-        let key = (alert.fingerprint, alert.incident);
+        let key = IncidentKey::from(alert);
         let incident = self.incidents.get(&key);
         let steps = self.routes.steps(alert);
         let routes = self.routes.routes.iter().zip(steps).enumerate().map(|(index, (route, step))| RouteTrace {
@@ -115,7 +116,7 @@ impl Dispatcher {
     }
 
     fn receiver(&self, entry: &Entry, now: Now) -> ReceiverTrace {
-        let group = self.groups.get(&(entry.receiver.clone(), entry.group_key.clone()));
+        let group = self.groups.get(&entry.group_id());
         let repeat_at = entry.sent.as_ref().filter(|_| entry.ended.is_none()).and_then(|sent| sent.repeat_at);
         ReceiverTrace {
             receiver: entry.receiver.clone(),

@@ -67,7 +67,7 @@ impl Dispatcher {
             }
         }
         for (key, receiver, group_key) in free {
-            let id = (receiver, group_key);
+            let id = GroupId { receiver, group_key };
             if let Some(group) = self.groups.get_mut(&id) {
                 group.news.insert(key);
                 self.set_due(&id, Some(now.monotonic));
@@ -76,7 +76,7 @@ impl Dispatcher {
     }
 
     fn release_group(&mut self, id: &GroupId, book: &AlertBook, has_room: &impl Fn(&str) -> bool, now: Now, release: &mut Release) {
-        let has_room = has_room(&id.0);
+        let has_room = has_room(&id.receiver);
         if !has_room && self.waits_for_room(id) {
             return self.set_due(id, Some(now.monotonic + BEHIND_PAUSE));
         }
@@ -85,12 +85,12 @@ impl Dispatcher {
         let mut rows = Vec::new();
         for key in news {
             let Some(mut incident) = self.incidents.remove(&key) else { continue };
-            let Some(mut entry) = incident.entries.remove(&id.0) else {
+            let Some(mut entry) = incident.entries.remove(&id.receiver) else {
                 self.incidents.insert(key, incident);
                 continue;
             };
             entry.due_at_ms = None;
-            self.touched.entries.insert((key, id.0.clone()));
+            self.touched.entries.insert((key, id.receiver.clone()));
             self.incidents.insert(key, incident);
             match self.decide(&mut entry, book, has_room, repeat, now) {
                 Decision::Nothing => self.free(&mut entry),
@@ -113,7 +113,7 @@ impl Dispatcher {
     /// Returns true if all news of a group already waited without room. Then nothing is to be decided or stored.
     fn waits_for_room(&self, id: &GroupId) -> bool {
         let Some(group) = self.groups.get(id) else { return false };
-        let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident| incident.entries.get(&id.0));
+        let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident| incident.entries.get(&id.receiver));
         let waits = |entry: &Entry| entry.hold == Some(Hold::Behind) && entry.due_at_ms.is_none();
         !group.news.is_empty() && group.news.iter().all(|key| entry(key).is_some_and(waits))
     }
@@ -169,7 +169,7 @@ impl Dispatcher {
         let Some(group) = self.groups.get(id) else { return };
         let repeat = group.repeat;
         let late = |entry: &Entry, by| entry.sent.as_ref().and_then(|sent| sent.repeat_at).is_some_and(|at| at <= now.monotonic + by);
-        let open = |key: &IncidentKey| self.incidents.get(key)?.entries.get(&id.0).filter(|entry| entry.ended.is_none());
+        let open = |key: &IncidentKey| self.incidents.get(key)?.entries.get(&id.receiver).filter(|entry| entry.ended.is_none());
         if !group.members.iter().filter_map(open).any(|entry| late(entry, Duration::ZERO)) {
             return;
         }
@@ -178,12 +178,12 @@ impl Dispatcher {
         for key in due {
             let Some(alert) = self.current(key, book).cloned() else { continue };
             let suppressed = self.suppression(key, &alert, now.wall_ms).is_some();
-            let Some(entry) = self.incidents.get_mut(&key).and_then(|incident| incident.entries.get_mut(&id.0)) else { continue };
+            let Some(entry) = self.incidents.get_mut(&key).and_then(|incident| incident.entries.get_mut(&id.receiver)) else { continue };
             if !suppressed {
                 let reason = if alert.is_flapping() { MessageReason::Flapping } else { MessageReason::Repeated };
                 rows.push(entry.row(IncidentPart::Change, message_alert(&alert, reason)));
                 entry.sent = Some(state_sent_now(&alert, repeat, now));
-                self.touched.entries.insert((key, id.0.clone()));
+                self.touched.entries.insert((key, id.receiver.clone()));
             } else if let Some(sent) = &mut entry.sent {
                 sent.repeat_at = repeat_at(now.monotonic, repeat, Duration::ZERO);
             }
@@ -221,7 +221,7 @@ impl Dispatcher {
     fn put_back(&mut self, id: &GroupId, key: IncidentKey, entry: Entry) {
         let Some(incident) = self.incidents.get_mut(&key) else { return };
         if entry.ended.is_none() || entry.hold.is_some() {
-            incident.entries.insert(id.0.clone(), entry);
+            incident.entries.insert(id.receiver.clone(), entry);
             return;
         }
         if incident.entries.is_empty() && incident.ended {
@@ -245,7 +245,7 @@ impl Dispatcher {
             self.groups.remove(id);
             return;
         }
-        let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident: &Incident| incident.entries.get(&id.0));
+        let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident: &Incident| incident.entries.get(&id.receiver));
         let mut due = group.members.is_empty().then_some(group.intervals.until()).flatten();
         let behind: Vec<IncidentKey> =
             group.members.iter().filter(|key| entry(key).is_some_and(|entry| entry.hold == Some(Hold::Behind))).copied().collect();
@@ -264,9 +264,9 @@ impl Dispatcher {
     /// Number of alerts in a group that fire for the receiver and are not part of these rows.
     fn others_firing(&self, id: &GroupId, rows: &[NewRow]) -> u32 {
         let Some(group) = self.groups.get(id) else { return 0 };
-        let reported: BTreeSet<IncidentKey> = rows.iter().map(|row| (row.fingerprint, row.incident)).collect();
+        let reported: BTreeSet<IncidentKey> = rows.iter().map(IncidentKey::from).collect();
         let fires = |key: &&IncidentKey| {
-            let entry = self.incidents.get(key).and_then(|incident| incident.entries.get(&id.0));
+            let entry = self.incidents.get(key).and_then(|incident| incident.entries.get(&id.receiver));
             entry.is_some_and(|entry| entry.sent.is_some() && entry.ended.is_none()) && !reported.contains(key)
         };
         u32::try_from(group.members.iter().filter(fires).count()).unwrap_or(u32::MAX)
@@ -278,7 +278,7 @@ pub(super) const BEHIND_PAUSE: Duration = Duration::from_secs(5);
 
 /// Highest severity among the alerts that these rows report as firing; `None` if they report only ends.
 fn gravest(rows: &[NewRow]) -> Option<Severity> {
-    let key = |row: &NewRow| (row.fingerprint, row.incident);
+    let key = |row: &NewRow| IncidentKey::from(row);
     let over: BTreeSet<IncidentKey> = rows.iter().filter(|row| row.part == IncidentPart::End).map(key).collect();
     rows.iter().filter(|row| !over.contains(&key(row))).map(|row| row.alert.severity).max()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::inhibit::UNREACHABLE;
-use super::key::IncidentKey;
+use super::key::{GroupId, IncidentKey};
 use super::message_intervals::News;
 use crate::alert::{Alert, Fingerprint};
 use crate::finding::Severity;
@@ -163,7 +163,7 @@ impl fmt::Display for Hold {
 
 impl Entry {
     pub(super) fn new(receiver: &str, key: IncidentKey, group_key: String, group_labels: Vec<Label>) -> Self {
-        let (fingerprint, incident) = key;
+        let IncidentKey { fingerprint, incident } = key;
         Self {
             receiver: receiver.to_owned(),
             fingerprint,
@@ -180,7 +180,11 @@ impl Entry {
 
     /// Key of the entry's incident.
     pub fn key(&self) -> IncidentKey {
-        (self.fingerprint, self.incident)
+        IncidentKey { fingerprint: self.fingerprint, incident: self.incident }
+    }
+
+    pub(super) fn group_id(&self) -> GroupId {
+        GroupId { receiver: self.receiver.clone(), group_key: self.group_key.clone() }
     }
 
     /// Compares an open alert with what its receiver was sent. Returns the difference, or `None` without one.

@@ -29,8 +29,8 @@ pub struct SavedDispatch {
     pub entries: Vec<Entry>,
     /// All silences that are not configured.
     pub silences: Vec<Silence>,
-    /// Acknowledgements by fingerprint and number of the incident.
-    pub acknowledgements: Vec<(Fingerprint, u64, Acknowledgement)>,
+    /// The acknowledgement of each incident that has one.
+    pub acknowledgements: Vec<(IncidentKey, Acknowledgement)>,
 }
 
 /// Writes that make the store equal to the ledger.
@@ -38,14 +38,14 @@ pub struct SavedDispatch {
 pub struct Changes {
     /// Entries to insert or replace.
     pub entries: Vec<Entry>,
-    /// Receiver, fingerprint and incident of entries that were removed.
-    pub removed: Vec<(String, Fingerprint, u64)>,
+    /// Receiver and incident of entries that were removed.
+    pub removed: Vec<(String, IncidentKey)>,
     /// Silences to insert or replace.
     pub silences: Vec<Silence>,
     /// Ids of silences to delete.
     pub removed_silences: Vec<String>,
-    /// Acknowledgements to insert or replace, by fingerprint and number of the incident.
-    pub acknowledgements: Vec<(Fingerprint, u64, Acknowledgement)>,
+    /// Acknowledgements to insert or replace.
+    pub acknowledgements: Vec<(IncidentKey, Acknowledgement)>,
     /// Incidents whose acknowledgement is to be deleted.
     pub removed_acknowledgements: Vec<IncidentKey>,
     touched: Touched,
@@ -66,7 +66,7 @@ impl Dispatcher {
         for (key, receiver) in &touched.entries {
             match self.incidents.get(key).and_then(|incident| incident.entries.get(receiver)) {
                 Some(entry) => changes.entries.push(entry.clone()),
-                None => changes.removed.push((receiver.clone(), key.0, key.1)),
+                None => changes.removed.push((receiver.clone(), *key)),
             }
         }
         for id in &touched.silences {
@@ -77,7 +77,7 @@ impl Dispatcher {
         }
         for key in &touched.acknowledgements {
             match self.acknowledgement(*key) {
-                Some(acknowledgement) => changes.acknowledgements.push((key.0, key.1, acknowledgement.clone())),
+                Some(acknowledgement) => changes.acknowledgements.push((*key, acknowledgement.clone())),
                 None => changes.removed_acknowledgements.push(*key),
             }
         }
@@ -103,16 +103,16 @@ impl Dispatcher {
                 self.inhibitions.restore_proof(alert);
             }
             self.inhibitions.record_firing(alert);
-            self.incidents.insert((alert.fingerprint, alert.incident), Incident::new(alert));
+            self.incidents.insert(IncidentKey::from(*alert), Incident::new(alert));
         }
         let mut unrouted = Vec::new();
         for entry in saved.entries {
             unrouted.extend(self.restore_entry(entry, now));
         }
-        for (fingerprint, number, acknowledgement) in saved.acknowledgements {
-            match self.incidents.get_mut(&(fingerprint, number)) {
+        for (key, acknowledgement) in saved.acknowledgements {
+            match self.incidents.get_mut(&key) {
                 Some(incident) => incident.acknowledgement = Some(acknowledgement),
-                None => drop(self.touched.acknowledgements.insert((fingerprint, number))),
+                None => drop(self.touched.acknowledgements.insert(key)),
             }
         }
         // Receivers that a new route leads to are notified of alerts that still fire.
@@ -157,7 +157,7 @@ impl Dispatcher {
         };
         let group = Group::new(route);
         let longest = group.wait.max(group.interval);
-        let id = (entry.receiver.clone(), entry.group_key.clone());
+        let id = entry.group_id();
         let group = self.groups.entry(id.clone()).or_insert(group);
         group.members.insert(key);
         if let Some(sent) = &mut entry.sent {
@@ -192,7 +192,7 @@ impl Dispatcher {
     pub fn export(&self) -> SavedDispatch {
         let entries = self.incidents.values().flat_map(|incident| incident.entries.values().cloned()).collect();
         let silences = self.silences.values().filter(|silence| !silence.configured).cloned().collect();
-        let acknowledged = |(key, incident): (&IncidentKey, &Incident)| Some((key.0, key.1, incident.acknowledgement.clone()?));
+        let acknowledged = |(key, incident): (&IncidentKey, &Incident)| Some((*key, incident.acknowledgement.clone()?));
         SavedDispatch { entries, silences, acknowledgements: self.incidents.iter().filter_map(acknowledged).collect() }
     }
 }

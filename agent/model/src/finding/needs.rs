@@ -22,10 +22,10 @@ impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rule, kind, need } = self;
         match need {
-            Some(need) => write!(f, "rule `{rule}` needs `{need}`, which nobody collects for a subject of kind `{kind}`"),
+            Some(need) => write!(f, "rule `{rule}` needs `{need}`, which no collector reads for a subject of kind `{kind}`"),
             None => write!(
                 f,
-                "rule `{rule}` is about subjects of kind `{kind}`, which nobody observes; kinds are {}",
+                "rule `{rule}` is about subjects of kind `{kind}`, which the agent does not observe; kinds are {}",
                 SubjectKind::NAMES.join(", ")
             ),
         }
@@ -90,9 +90,9 @@ mod tests {
     #[test]
     fn a_rule_about_a_database_may_need_metrics_and_tables_of_its_servers() {
         check("database", &["pharos_database_members", "members", "pharos_postgres_tables", "tables"], &[]);
-        let why = "rule `r` needs `pharos_redis_up`, which nobody collects for a subject of kind `database`";
+        let why = "rule `r` needs `pharos_redis_up`, which no collector reads for a subject of kind `database`";
         check("database", &["pharos_redis_up"], &[why]);
-        let why = "rule `r` needs `members`, which nobody collects for a subject of kind `postgres`";
+        let why = "rule `r` needs `members`, which no collector reads for a subject of kind `postgres`";
         check("postgres", &["members"], &[why]);
     }
 
@@ -102,11 +102,11 @@ mod tests {
             "redis",
             &["pharos_redis_key", "pharos_redis_up", "lock_waits"],
             &[
-                "rule `r` needs `pharos_redis_key`, which nobody collects for a subject of kind `redis`",
-                "rule `r` needs `lock_waits`, which nobody collects for a subject of kind `redis`",
+                "rule `r` needs `pharos_redis_key`, which no collector reads for a subject of kind `redis`",
+                "rule `r` needs `lock_waits`, which no collector reads for a subject of kind `redis`",
             ],
         );
-        check("agent", &["pharos_redis_up"], &["rule `r` needs `pharos_redis_up`, which nobody collects for a subject of kind `agent`"]);
+        check("agent", &["pharos_redis_up"], &["rule `r` needs `pharos_redis_up`, which no collector reads for a subject of kind `agent`"]);
     }
 
     #[test]
@@ -114,7 +114,9 @@ mod tests {
         check(
             "postgresql",
             &["pharos_postgres_up"],
-            &["rule `r` is about subjects of kind `postgresql`, which nobody observes; kinds are agent, database, postgres, redis"],
+            &[
+                "rule `r` is about subjects of kind `postgresql`, which the agent does not observe; kinds are agent, database, postgres, redis",
+            ],
         );
     }
 }

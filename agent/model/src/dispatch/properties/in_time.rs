@@ -139,12 +139,13 @@ impl Watch {
         let dispatcher = &mut self.story.dispatcher;
         match self.wrong {
             Wrong::AllAlike => {
-                let is_sent = |id: &GroupId| release.rows.iter().any(|row| (&row.receiver, &row.group_key) == (&id.0, &id.1));
+                let is_sent = |id: &GroupId| release.rows.iter().any(|row| GroupId::from(row) == *id);
                 count_as_grave(dispatcher, |id, _| is_sent(id), now);
             }
             Wrong::HeldCountsAsSent => {
                 let held = dispatcher.held.clone();
-                let holds = |id: &GroupId, members: &BTreeSet<IncidentKey>| members.iter().any(|key| held.contains(&(*key, id.0.clone())));
+                let holds =
+                    |id: &GroupId, members: &BTreeSet<IncidentKey>| members.iter().any(|key| held.contains(&(*key, id.receiver.clone())));
                 count_as_grave(dispatcher, holds, now);
             }
             Wrong::Nothing | Wrong::RestartsAlike => {}
@@ -152,11 +153,11 @@ impl Watch {
     }
 
     fn record_sent(&mut self, rows: &[NewRow]) {
-        let key = |row: &NewRow| (row.receiver.clone(), (row.fingerprint, row.incident));
+        let key = |row: &NewRow| (row.receiver.clone(), IncidentKey::from(row));
         let over: BTreeSet<_> = rows.iter().filter(|row| row.part == IncidentPart::End).map(key).collect();
         let mut gravest: BTreeMap<GroupId, Option<Severity>> = BTreeMap::new();
         for row in rows {
-            let of_group = gravest.entry((row.receiver.clone(), row.group_key.clone())).or_default();
+            let of_group = gravest.entry(GroupId::from(row)).or_default();
             if !over.contains(&key(row)) {
                 *of_group = (*of_group).max(Some(row.alert.severity));
                 self.known.insert(key(row), row.alert.severity);
@@ -172,7 +173,7 @@ impl Watch {
     fn find_missing(&mut self) {
         let mut owed = BTreeMap::new();
         for alert in self.story.book.alerts() {
-            let key = (alert.fingerprint, alert.incident);
+            let key = IncidentKey::from(alert);
             for (receiver, route) in self.story.routes.receivers(alert) {
                 let who = (receiver.to_owned(), key);
                 if self.known.get(&who).is_some_and(|known| *known >= alert.severity) || !self.is_free(receiver, route, alert) {
@@ -193,9 +194,9 @@ impl Watch {
     /// Returns true if nothing holds an alert, and it is critical or graver than what its group was sent in this interval.
     fn is_free(&self, receiver: &str, route: &Route, alert: &crate::alert::Alert) -> bool {
         let interval_ms = millis(route.group_interval);
-        let id = (receiver.to_owned(), route.group(alert).0);
+        let id = GroupId { receiver: receiver.to_owned(), group_key: route.group(alert).0 };
         let lately = self.messages.get(&id).into_iter().flatten().filter(|message| self.now_ms() - message.at_ms < interval_ms);
-        let is_held = self.story.dispatcher.suppression((alert.fingerprint, alert.incident), alert, self.story.now.wall_ms).is_some();
+        let is_held = self.story.dispatcher.suppression(IncidentKey::from(alert), alert, self.story.now.wall_ms).is_some();
         let is_graver = alert.severity == Severity::Critical || Some(alert.severity) > lately.filter_map(|message| message.gravest).max();
         self.story.has_room && !is_held && is_graver
     }

@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::stories::{Story, alert, route};
 use super::{IncidentKey, Route, SavedDispatch};
-use crate::alert::{Fingerprint, SavedBook};
+use crate::alert::SavedBook;
 use crate::finding::Severity;
 use crate::outbox::{IncidentPart, NewRow};
 
@@ -96,7 +96,7 @@ impl World {
                 self.release();
             }
         }
-        self.fired.extend(self.story.book.alerts().map(|alert| (alert.fingerprint, alert.incident)));
+        self.fired.extend(self.story.book.alerts().map(IncidentKey::from));
     }
 
     /// Decides, stores and sends.
@@ -126,7 +126,7 @@ impl World {
             match self.rows.insert((row.receiver.clone(), row.id.clone()), row.clone()) {
                 Some(known) if known == row => {}
                 Some(_) => self.complaints.push(format!("the id {} was given twice", row.id)),
-                None => self.received.entry((row.receiver, (row.fingerprint, row.incident))).or_default().push(row.part),
+                None => self.received.entry((row.receiver.clone(), IncidentKey::from(&row))).or_default().push(row.part),
             }
         }
     }
@@ -255,19 +255,19 @@ proptest! {
     #[test]
     fn the_store_always_equals_the_ledger(events in vec(event(), 1..60)) {
         let mut story = Story::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
-        let mut store: BTreeMap<(String, Fingerprint, u64), super::Entry> = BTreeMap::new();
+        let mut store: BTreeMap<(String, IncidentKey), super::Entry> = BTreeMap::new();
         for event in &events {
             apply(&mut story, event);
             story.release();
             let changes = story.dispatcher.take_changes();
             for entry in changes.entries {
-                store.insert((entry.receiver.clone(), entry.fingerprint, entry.incident), entry);
+                store.insert((entry.receiver.clone(), entry.key()), entry);
             }
             for removed in changes.removed {
                 store.remove(&removed);
             }
             let known = story.dispatcher.export().entries;
-            let known: BTreeMap<_, _> = known.into_iter().map(|entry| ((entry.receiver.clone(), entry.fingerprint, entry.incident), entry)).collect();
+            let known: BTreeMap<_, _> = known.into_iter().map(|entry| ((entry.receiver.clone(), entry.key()), entry)).collect();
             if !matches!(event, Event::Restart) {
                 let written = |entries: &BTreeMap<_, super::Entry>| serde_json::to_string_pretty(&entries.values().collect::<Vec<_>>());
                 prop_assert_eq!(written(&known).ok(), written(&store).ok());
