@@ -16,9 +16,11 @@ use crate::config::plugins::PluginConfig;
 /// Time between two updates of the board. It is less than the shortest quarantine, so that none is missed.
 const UPDATE_EVERY: Duration = Duration::from_millis(250);
 
+/// The status of one plugin, as the API and the snapshots of the agent read it.
 #[derive(Debug, Clone)]
 pub struct PluginStatus {
     pub id: String,
+    /// Name of the world. `None` until a version of the plugin was loaded.
     pub world: Option<&'static str>,
     pub version: Option<String>,
     pub source: Option<Origin>,

@@ -3,6 +3,7 @@
 mod connections;
 mod limits;
 mod locks;
+mod refusal;
 mod restarts;
 mod settings;
 mod statements;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::postgres::topology::{Lag, Member, Picture};
+use pharos_model::postgres::topology::{Lag, Member, TopologyState};
 use pharos_model::postgres::unused_indexes::{self, MemberIndexes, unused_indexes};
 use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{Change, PartId};
@@ -11,7 +11,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Part, Reading, Sna
 use pharos_model::unjudged::{self, Unjudged};
 
 /// Makes the part with the topology of a database: its members, their roles and lags.
-pub(super) fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part {
+pub(super) fn topology(picture: &TopologyState, at: Duration, fresh_until: Duration) -> Part {
     let count = |count: usize| count as f64;
     let is_split = f64::from(u8::from(!picture.split_brain.is_empty()));
     let mut families = vec![
@@ -44,7 +44,7 @@ fn bytes(lag: &Lag) -> Option<i64> {
     lag.bytes.and_then(|bytes| i64::try_from(bytes).ok())
 }
 
-fn members(picture: &Picture) -> Table {
+fn members(picture: &TopologyState) -> Table {
     let members = &picture.members;
     let integer = |name: &str, value: fn(&Member) -> Option<i64>| Column::integer(name, members.iter().map(value));
     let in_seconds =

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pharos_model::alert::Now;
 use pharos_model::error_chain::chain;
 use pharos_model::event::{Event, EventDetail, RoleChange};
-use pharos_model::postgres::topology::{Member, News, Report, Role, Topology};
+use pharos_model::postgres::topology::{Member, News, Report, Role, Topology, TopologyState};
 use pharos_model::snapshot::{Change, PartId};
 use pharos_model::snapshot::{Part, Snapshot};
 use pharos_model::subject::{Label, Subject, SubjectKey, SubjectKind};
@@ -134,7 +134,7 @@ impl DatabasesTask {
         }
     }
 
-    fn parts(&self, topology: &pharos_model::postgres::topology::Picture, members: &[&Arc<Change>], now: Now) -> BTreeMap<String, Part> {
+    fn parts(&self, topology: &TopologyState, members: &[&Arc<Change>], now: Now) -> BTreeMap<String, Part> {
         let fresh_until = now.monotonic + self.interval * 2 + self.grace;
         let indexes = parts::indexes(members, now.monotonic, fresh_until);
         let topology = parts::topology(topology, now.monotonic, fresh_until);

@@ -1,9 +1,13 @@
 //! Comparison with simulated servers: a single writer is found at the first reading that shows it, and nothing is invented.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::alert::Now;
+use crate::postgres::lsn_history::Course;
 
 const MEMBERS: [&str; 3] = ["a", "b", "c"];
 

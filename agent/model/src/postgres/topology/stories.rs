@@ -1,8 +1,13 @@
 //! States of a database with two or three servers, one reading per line.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::alert::Now;
+use crate::postgres::lsn_history::Course;
 
 /// Reads a server from text. `a:primary/1@100` writes on timeline 1 at LSN 100. `b:standby/1@90` has replayed 90, and `b:standby/1@90+95`
 /// has received 95. `c:down` cannot be reached, and `c:mute` cannot be read. `x/` before the role is another cluster than `one`.
@@ -39,7 +44,7 @@ fn report(text: &str, at: Duration) -> Report {
     Report { member: member.to_owned(), up, identity, is_asked: true }
 }
 
-fn shown(picture: &Picture) -> String {
+fn shown(picture: &TopologyState) -> String {
     let members = picture.members.iter().map(|member| {
         let state = if member.up { "" } else { " (down)" };
         let same = picture.same_as(member).map_or(String::new(), |same| format!(" = {same}"));
