@@ -8,21 +8,12 @@ use tracing::warn;
 use super::event::PluginEvent;
 use super::host::PluginHost;
 use super::run::call_error::{CallError, and_wrote};
-use super::run::generation::Generation;
+use super::run::callee::Callee;
 use super::run::instance::Usage;
 use super::run::quarantine::Verdict;
 use super::run::turns::Turn;
 use super::slot::Slot;
 use super::stage::Stage;
-
-/// A plugin that is called, and what the call is about.
-#[derive(Clone, Copy)]
-pub(super) struct Callee<'a> {
-    pub plugin: &'a str,
-    /// The server or receiver that the call is about. Failures are counted for each one.
-    pub about: &'a str,
-    pub generation: &'a Arc<Generation>,
-}
 
 impl PluginHost {
     /// Runs a call, unless the plugin is quarantined, and records the result.

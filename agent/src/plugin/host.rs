@@ -15,9 +15,9 @@ use pharos_model::subject::SubjectKind;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::accounting::Callee;
 use super::event::PluginEvent;
 use super::load::settings::overlay;
+use super::run::callee::Callee;
 use super::run::engine::Ticker;
 use super::run::generation::Generation;
 use super::run::turns::Turns;

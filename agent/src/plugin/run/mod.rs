@@ -3,6 +3,7 @@
 pub(crate) mod blueprint;
 pub(crate) mod budget;
 pub(crate) mod call_error;
+pub(crate) mod callee;
 pub mod engine;
 pub(crate) mod generation;
 pub(crate) mod instance;
