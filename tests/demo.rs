@@ -21,7 +21,7 @@ use pharos::demo::session::Session;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -373,11 +373,14 @@ async fn the_receiver_counts_accepted_requests_and_answers_as_set() -> Result<()
     ensure!(printed.recv().await.as_deref() == Some("firing   warning  lag {server=a:1} 3 s behind"), "the line differs");
     ensure!(printed.recv().await.as_deref() == Some("resolved          lag {} "), "the line differs");
 
-    receiver.reply_otherwise(Reply { delay: PATIENCE * 10, ..Reply::of(StatusCode::OK) });
-    let (_, ()) = tokio::join!(post(&receiver, body), async {
-        sleep(Duration::from_millis(200)).await;
+    receiver.reply_otherwise(Reply { delay: PATIENCE * 10, has_it: true, ..Reply::of(StatusCode::OK) });
+    let before = receiver.received(|received| received.count("lag").firing);
+    let (_, is_received) = tokio::join!(post(&receiver, body), async {
+        let is_received = receiver.wait_until(PATIENCE, |received| received.count("lag").firing > before).await;
         stop.cancel();
+        is_received
     });
+    ensure!(is_received, "the receiver did not get the last delivery");
     tasks.close();
     timeout(PATIENCE, tasks.wait()).await.context("the receiver outlives its token")?;
     Ok(())

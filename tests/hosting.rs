@@ -161,7 +161,7 @@ async fn others_run_while_a_file_is_looked_at() {
     };
     let loaded = tokio::select! { biased; loaded = loader.load("cut", &cut, named, &[]) => loaded, () = others => unreachable!() };
     assert_eq!(loaded.err().map(|err| err.stage().as_str()), Some("validate"));
-    assert!(turns.load(Ordering::Relaxed) > 100, "{turns:?}");
+    assert!(turns.load(Ordering::Relaxed) > 0, "no other task got a turn");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

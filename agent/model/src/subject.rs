@@ -60,6 +60,8 @@ struct KindRow {
     members: Option<SubjectKind>,
     /// Labels that every alert and series about such a subject carries.
     labels: &'static [&'static str],
+    /// Value of each of these labels in a rule case that names no subject. The last one is the id as well.
+    example: &'static [&'static str],
 }
 
 /// Every kind that is observed, in the order of their names. A new kind is a variant and a row.
@@ -74,6 +76,7 @@ const TABLE: [KindRow; 4] = [
         accepting_metric: None,
         members: None,
         labels: &["agent"],
+        example: &["pharos"],
     },
     KindRow {
         kind: SubjectKind::Database,
@@ -85,6 +88,7 @@ const TABLE: [KindRow; 4] = [
         accepting_metric: None,
         members: Some(SubjectKind::Postgres),
         labels: &["database"],
+        example: &["app"],
     },
     KindRow {
         kind: SubjectKind::Postgres,
@@ -96,6 +100,7 @@ const TABLE: [KindRow; 4] = [
         accepting_metric: Some("pharos_postgres_accepting_connections"),
         members: None,
         labels: &["database", "server"],
+        example: &["app", "db1:5432"],
     },
     KindRow {
         kind: SubjectKind::Redis,
@@ -107,6 +112,7 @@ const TABLE: [KindRow; 4] = [
         accepting_metric: None,
         members: None,
         labels: &["database", "server"],
+        example: &["cache", "cache1:6379"],
     },
 ];
 
@@ -168,6 +174,15 @@ impl SubjectKind {
     /// Names of the labels that every series and alert about such a subject carries.
     pub fn labels(&self) -> &'static [&'static str] {
         self.row().map_or(&[], |row| row.labels)
+    }
+
+    /// An example of such a subject, for a rule case that names none. A kind that is not observed has its own name as id and label.
+    pub fn example(&self) -> Subject {
+        let (names, values) = self.row().map_or((&[][..], &[][..]), |row| (row.labels, row.example));
+        let labels: Vec<Label> = names.iter().zip(values).map(|(name, value)| Label::new(*name, *value)).collect();
+        let id = labels.last().map_or_else(|| self.as_str().to_owned(), |label| label.value.clone());
+        let labels = if labels.is_empty() { vec![Label::new(self.as_str(), self.as_str())] } else { labels };
+        Subject { kind: self.clone(), id, version: String::new(), labels }
     }
 
     /// Name of the kind with its article, for a sentence, such as `a redis server`.

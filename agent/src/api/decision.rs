@@ -59,8 +59,8 @@ pub(crate) struct ReceiverDecision {
     pub group_size: u64,
     /// The message that was made last. Null: no message was made for this incident.
     pub told: Option<ToldItem>,
-    /// Milliseconds until the receiver is reminded. Null: it is not reminded.
-    pub repeats_in_ms: Option<u64>,
+    /// Seconds until the receiver is reminded. Null: it is not reminded.
+    pub repeats_in_seconds: Option<f64>,
     /// When the group's next message is made. Null: there is nothing to report.
     pub due_at: Option<Timestamp>,
     /// Why nothing is sent although there is something to report.

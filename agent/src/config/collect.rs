@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use humantime_serde::Serde;
+use pharos_model::postgres::index_facts::STATISTICS_AGE_MIN;
 use serde::Deserialize;
 
 use super::shape::{Key, Shape, key};
@@ -160,7 +161,7 @@ impl Default for CollectConfig {
             deadlines: BTreeMap::new(),
             connect_timeout: Duration::from_secs(3),
             budget: 0.005,
-            unused_after: Duration::from_hours(7 * 24),
+            unused_after: STATISTICS_AGE_MIN,
             catalog_series: false,
         }
     }

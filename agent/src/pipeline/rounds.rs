@@ -44,7 +44,7 @@ impl Rounds {
 
     /// Starts the judgement of a snapshot by every plugin that watches its subject.
     pub(super) fn judge(&mut self, change: &Arc<Change>, plugins: &PluginHost) {
-        for plugin in plugins.watching(&change.snapshot.subject.kind) {
+        for plugin in plugins.judges_of(&change.snapshot.subject.kind) {
             self.judge_by(plugin, Arc::clone(change), plugins);
         }
     }

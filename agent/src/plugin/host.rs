@@ -63,7 +63,7 @@ impl PluginHost {
     }
 
     /// Ids of the plugins that have rules for subjects of this kind.
-    pub fn watching(&self, kind: &SubjectKind) -> Vec<String> {
+    pub fn judges_of(&self, kind: &SubjectKind) -> Vec<String> {
         let slots = self.slots();
         let watching = slots.iter().filter(|(_, slot)| slot.active.as_ref().is_some_and(|active| watches(active, kind)));
         watching.map(|(id, _)| id.clone()).collect()

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::time::Duration;
 
+use super::hold::Hold;
 use super::inhibit::{Inhibition, Inhibitions};
 use super::key::{GroupId, IncidentKey};
-use super::ledger::{Ended, Entry, Hold};
+use super::ledger::{Ended, Entry};
 use super::message_intervals::{MessageIntervals, News};
 use super::route::{Route, Routes};
 use super::silence::{Acknowledgement, Silence};

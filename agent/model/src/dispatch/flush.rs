@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::dispatcher::{Dispatcher, Incident, UNSENT_ENDS_MAX};
+use super::hold::Hold;
 use super::key::{GroupId, IncidentKey};
-use super::ledger::{Entry, Hold, SentState};
+use super::ledger::{Entry, SentState};
 use super::message_rows::{ended_alert, message_alert, repeat_at};
 use crate::alert::{Alert, AlertBook, Now};
 use crate::finding::Severity;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::dispatcher::{Dispatcher, Group, Incident, Touched};
 use super::flush::Withheld;
+use super::hold::Hold;
 use super::key::IncidentKey;
-use super::ledger::{Entry, Hold};
+use super::ledger::Entry;
 use super::matcher::Room;
 use super::message_intervals::MessageIntervals;
 use super::message_rows::repeat_at;

@@ -51,8 +51,8 @@ pub(super) fn receiver(receiver: &ReceiverDecision, is_reminded: bool) -> String
     if let Some(at) = &receiver.due_at {
         let _ = write!(line, "; its group is notified at {}", shown(&at.0));
     }
-    if let Some(ms) = receiver.repeats_in_ms.filter(|_| is_reminded) {
-        let _ = write!(line, "; reminded in {}", humantime::format_duration(Duration::from_secs(ms / 1_000)));
+    if let Some(seconds) = receiver.repeats_in_seconds.filter(|_| is_reminded) {
+        let _ = write!(line, "; reminded in {}", humantime::format_duration(Duration::from_secs(seconds as u64)));
     }
     let _ = write!(line, "; group {} of {} alerts", shown(&receiver.group), receiver.group_size);
     line

@@ -117,7 +117,7 @@ mod tests {
             group: String::new(),
             group_size: 1,
             told: Some(told),
-            repeats_in_ms: None,
+            repeats_in_seconds: None,
             due_at: None,
             held: None,
         };

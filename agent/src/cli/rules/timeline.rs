@@ -67,7 +67,8 @@ fn server(check: &mut Check<'_>, path: &str, text: Option<&str>) -> Option<Steps
 
 /// Members of a database: servers, each with its own facts at the ticks of the case.
 fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], database: &Subject, interval: Duration) -> Vec<Timeline> {
-    if !tables_of.is_empty() && database.kind != SubjectKind::Database {
+    let kind = database.kind.members();
+    if !tables_of.is_empty() && kind.is_none() {
         check.report(&format!("{path}.member"), format_args!("{} has no members; a database does", database.kind.described()));
     }
     let mut members: Vec<Timeline> = Vec::new();
@@ -78,7 +79,8 @@ fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], databas
         }
         let labels = [&database.labels[..], &[Label::new("server", &member.id)]].concat();
         let version = member.version.clone().unwrap_or_default();
-        let subject = Subject { kind: SubjectKind::Postgres, id: member.id.clone(), version, labels };
+        let kind = kind.clone().unwrap_or(SubjectKind::Postgres);
+        let subject = Subject { kind, id: member.id.clone(), version, labels };
         let Some(server) = server(check, &path, member.server.as_deref()) else { continue };
         members.push(Timeline {
             interval,
@@ -109,22 +111,18 @@ fn recorded(check: &mut Check<'_>, path: &str, snapshot: Option<&str>) -> Option
 fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -> Option<Subject> {
     let recorded = base.map(|base| base.subject.clone());
     let kind = own.kind.clone().or(shared.kind.clone()).or(recorded.as_ref().map(|subject| subject.kind.clone()))?;
-    let (id, database) = match kind {
-        SubjectKind::Agent => ("pharos", None),
-        SubjectKind::Database => ("app", None),
-        SubjectKind::Redis => ("cache1:6379", Some("cache")),
-        _ => ("db1:5432", Some("app")),
-    };
-    let recorded = recorded.unwrap_or_else(|| Subject::new(kind.clone(), id));
+    let example = kind.example();
+    let recorded = recorded.unwrap_or_else(|| Subject::new(kind.clone(), &example.id));
     let id = own.id.clone().or(shared.id.clone()).unwrap_or(recorded.id);
     let labels = match own.labels.as_ref().or(shared.labels.as_ref()) {
         Some(labels) => labels.iter().map(|(name, value)| Label::new(name, value)).collect(),
         None if base.is_some() => recorded.labels,
-        None => match database {
-            Some(database) => vec![Label::new("database", database), Label::new("server", &id)],
-            // The agent's and a database's only label is named like its kind.
-            None => vec![Label::new(kind.as_str(), &id)],
-        },
+        None => {
+            let mut labels = example.labels;
+            // The last label of each kind has the id.
+            labels.iter_mut().next_back().into_iter().for_each(|label| label.value.clone_from(&id));
+            labels
+        }
     };
     let version = own.version.clone().or(shared.version.clone()).unwrap_or(recorded.version);
     Some(Subject { kind, id, version, labels })

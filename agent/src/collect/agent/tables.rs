@@ -95,7 +95,7 @@ fn is_standby(snapshot: &Snapshot) -> bool {
 fn primary_of<'a>(picture: &'a Picture, server: &Snapshot) -> Option<(&'a SubjectKey, &'a Snapshot)> {
     let database = |snapshot: &Snapshot| snapshot.subject.labels.iter().find(|label| label.name == "database").cloned();
     let is_primary =
-        |snapshot: &Snapshot| is(snapshot, "pharos_postgres_up") && snapshot.scalar("pharos_postgres_in_recovery") == Some(0.0);
+        |snapshot: &Snapshot| snapshot.is_reachable() == Some(true) && snapshot.scalar("pharos_postgres_in_recovery") == Some(0.0);
     let servers = picture.servers().map(|(key, change)| (key, &change.snapshot));
     servers.filter(|(_, other)| is_primary(other)).find(|(_, other)| database(other) == database(server))
 }
@@ -111,7 +111,7 @@ pub(super) fn failing_collectors(board: &Board) -> Table {
         |server: &Snapshot, part: &str| is_standby(server) && primary_of(&picture, server).is_some_and(|(_, primary)| lacks(primary, part));
     let mut failing: Vec<Failing<'_>> = Vec::new();
     for (server, change) in picture.servers() {
-        let is_reached = change.snapshot.scalar(&format!("pharos_{}_up", server.kind)) == Some(1.0);
+        let is_reached = change.snapshot.is_reachable() == Some(true);
         failing.extend(change.snapshot.parts.iter().filter_map(|(name, part)| match &part.state {
             PartState::Failed(why) => Some(Failing { server, is_reached, is_shared: false, name, why, part }),
             PartState::Unsupported(why) if is_withheld(part) => {
@@ -147,7 +147,7 @@ pub(super) fn hidden_facts(board: &Board) -> Table {
     let mut rows: Vec<(&str, &Table, usize)> = Vec::new();
     for (server, change) in picture.servers() {
         let is_listed_with_primary = is_standby(&change.snapshot) && primary_of(&picture, &change.snapshot).is_some();
-        let is_asked = is(&change.snapshot, "pharos_postgres_up") && !is_listed_with_primary;
+        let is_asked = change.snapshot.is_reachable() == Some(true) && !is_listed_with_primary;
         let hidden = change.snapshot.table("hidden_facts").filter(|_| is_asked);
         rows.extend(hidden.into_iter().flat_map(|table| (0..table.row_count as usize).map(move |row| (server.id.as_str(), table, row))));
     }

@@ -13,7 +13,7 @@ pub(super) fn is_unknown(snapshot: &Snapshot) -> bool {
 
 /// Reads the state of a member from its latest snapshot. Parts that are stale at `now` are left out.
 pub(super) fn report(snapshot: &Snapshot, now: Duration) -> Report {
-    let up = snapshot.scalar("pharos_postgres_up") == Some(1.0);
+    let up = snapshot.is_reachable() == Some(true);
     let reading = snapshot.part(PartId::Server).and_then(|part| part.reading.as_deref()).filter(|reading| reading.fresh_until >= now);
     Report { member: snapshot.subject.id.clone(), up, identity: reading.and_then(identity), is_asked: true }
 }

@@ -2,6 +2,7 @@
 
 mod options;
 pub mod redis;
+mod tls;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use pharos_model::error_chain::chain;
 use serde::Deserialize;
 use tokio_postgres::config::Host;
 
+pub use self::tls::{TlsConfig, TlsMode};
 use super::secret::SecretSource;
 use super::shape::{Key, Shape, key, required};
 
@@ -30,36 +32,6 @@ pub struct DatabaseConfig {
     pub slow_query: SlowQueryConfig,
 }
 
-/// Encryption of a session, and the authorities that it trusts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsConfig {
-    /// The mode of encryption. `None`: `disable` on loopback and Unix sockets, and `verify-full` elsewhere.
-    pub mode: Option<TlsMode>,
-    /// The PEM file of the certificates to trust. `None`: the certificates of the operating system.
-    pub ca: Option<PathBuf>,
-}
-
-impl TlsConfig {
-    /// The effective mode for a server. Traffic on loopback and Unix sockets cannot be intercepted; other traffic can.
-    pub fn mode_towards(&self, address: &PostgresAddress) -> TlsMode {
-        let default = if address.is_local() { TlsMode::Disable } else { TlsMode::VerifyFull };
-        self.mode.unwrap_or(default)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TlsMode {
-    Disable,
-    /// Encrypted without verification of the certificate.
-    Require,
-    /// The certificate must come from a trusted authority. Its name is not checked.
-    VerifyCa,
-    /// The certificate must come from a trusted authority and name the host.
-    VerifyFull,
-}
-
 /// The statements that `/api/database/slow-queries` lists.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -75,15 +47,13 @@ impl Default for SlowQueryConfig {
     }
 }
 
-const TLS: Shape = Shape::Table(&[key("mode", Shape::OneOf(&["disable", "require", "verify-ca", "verify-full"])), key("ca", Shape::Text)]);
-
 pub const DATABASE_KEYS: &[Key] = &[
     required("name", Shape::Text),
     required("primary", Shape::Text),
     key("replicas", Shape::List(&Shape::Text)),
     key("password_file", Shape::Text),
     key("password_env", Shape::Text),
-    key("tls", TLS),
+    key("tls", tls::SHAPE),
     key("slow_query", Shape::Table(&[key("threshold", Shape::Duration)])),
 ];
 

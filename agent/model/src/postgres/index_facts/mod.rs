@@ -21,7 +21,7 @@ pub use self::foreign_keys::{ForeignKey, without_index};
 pub use self::redundancy::{Kinship, kinship, redundant};
 pub use self::scans::{Reads, ScanCounters, ScanHistory, ScannedTable};
 pub use self::tree::{expressions, required_not_null_columns, without_locations};
-pub use self::usage::{CountedTime, Unused, UsageSettings, bloated, size_text, unused};
+pub use self::usage::{CountedTime, STATISTICS_AGE_MIN, Unused, UsageSettings, bloated, size_text, unused};
 
 /// Key column of an index, from `pg_index`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

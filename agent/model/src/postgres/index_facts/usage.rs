@@ -1,15 +1,19 @@
 //! Unused indexes by their scan counters, and bloated indexes.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use super::foreign_keys::{ForeignKey, only_one_for};
 use super::{IndexShape, Kinship};
 use crate::postgres::bloat::Bloat;
 
+/// Default of `collect.unused_after`: a use that comes once a week is contained in statistics of this age.
+pub const STATISTICS_AGE_MIN: Duration = Duration::from_hours(7 * 24);
+
 /// Thresholds of the advice about indexes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UsageSettings {
-    /// Least age of the statistics. Younger ones do not contain the weekly report yet.
+    /// Least age of the statistics, in seconds. Younger ones may lack a use that comes once a week.
     pub statistics_age_min_seconds: f64,
     /// Least size of a table whose sequential reads are judged. Smaller tables are read as a whole for good reasons.
     pub scanned_size_min_bytes: i64,
@@ -17,7 +21,7 @@ pub struct UsageSettings {
     pub sequential_share_min: f64,
     /// Fewest whole reads of a table in a day.
     pub whole_reads_min: f64,
-    /// Least unused bytes of an index, and least unused share.
+    /// Least unused bytes of an index.
     pub bloat_min_bytes: f64,
     /// Least unused share of an index, from 0 to 1.
     pub bloat_share_min: f64,
@@ -26,7 +30,7 @@ pub struct UsageSettings {
 impl Default for UsageSettings {
     fn default() -> Self {
         Self {
-            statistics_age_min_seconds: 7.0 * 86_400.0,
+            statistics_age_min_seconds: STATISTICS_AGE_MIN.as_secs_f64(),
             scanned_size_min_bytes: 10 << 20,
             sequential_share_min: 0.5,
             whole_reads_min: 100.0,

@@ -86,7 +86,7 @@ fn receiver(trace: &ReceiverTrace) -> ReceiverDecision {
         group: trace.group_key.clone(),
         group_size: trace.group_size as u64,
         told: trace.sent.as_ref().map(told),
-        repeats_in_ms: trace.repeats_in_ms,
+        repeats_in_seconds: trace.repeats_in_ms.map(|ms| ms as f64 / 1_000.0),
         due_at: trace.due_at_ms.map(at),
         held: trace.held.clone(),
     }

@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use pharos_model::snapshot::{PartState, Snapshot, Table};
+use pharos_model::snapshot::{PartId, PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKind;
 
-use super::snapshots::{Selection, label};
+use super::snapshots::{Selection, label, last_read};
 use crate::api::indexes::{
     INDEX_FACTS_LIMIT_DEFAULT, INDEX_FACTS_LIMIT_MAX, IndexFact, IndexFactList, IndexFactName, IndexFactsQuery, NotJudged,
 };
@@ -101,10 +101,10 @@ fn unjudged(snapshot: &Snapshot) -> Vec<NotJudged> {
 
 /// Why no index of the server could be read.
 fn unread(snapshot: &Snapshot) -> Option<String> {
-    match snapshot.parts.get("indexes").map(|part| &part.state) {
+    match snapshot.part(PartId::Indexes).map(|part| &part.state) {
         Some(PartState::Present) => None,
         Some(PartState::Failed(why) | PartState::Unsupported(why)) => Some(why.clone()),
-        Some(PartState::Stale(age)) => Some(format!("last read {} s ago", age.as_secs())),
+        Some(PartState::Stale(age)) => Some(last_read(*age)),
         None => Some("not visited yet".to_owned()),
     }
 }

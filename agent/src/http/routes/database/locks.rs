@@ -2,10 +2,10 @@
 
 use std::cmp::Reverse;
 
-use pharos_model::snapshot::{PartState, Snapshot, Table};
+use pharos_model::snapshot::{PartId, PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKind;
 
-use super::snapshots::{Selection, label};
+use super::snapshots::{Selection, label, last_read};
 use crate::api::list::{DatabaseQuery, List, Timestamp};
 use crate::api::locks::{LockRoot, LockWaiter, ServerLocks};
 use crate::clock::rfc3339;
@@ -18,10 +18,10 @@ pub(super) async fn list(selection: Selection<DatabaseQuery>) -> Answer<List<Ser
 
 fn server(snapshot: &Snapshot) -> ServerLocks {
     let waits = snapshot.table("lock_waits");
-    let why = match snapshot.parts.get("locks").map(|part| &part.state) {
+    let why = match snapshot.part(PartId::Locks).map(|part| &part.state) {
         _ if waits.is_some() => None,
         Some(PartState::Failed(why) | PartState::Unsupported(why)) => Some(why.clone()),
-        Some(PartState::Stale(age)) => Some(format!("last read {age:.0?} ago")),
+        Some(PartState::Stale(age)) => Some(last_read(*age)),
         Some(PartState::Present) => Some("not read, since sessions queue for the lock manager itself".to_owned()),
         None => Some("not read yet".to_owned()),
     };

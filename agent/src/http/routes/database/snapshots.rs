@@ -76,6 +76,11 @@ impl<Q: NamesDatabase + DeserializeOwned> FromRequestParts<DatabaseState> for Se
     }
 }
 
+/// Says when a part whose latest reading failed was last read.
+pub(super) fn last_read(age: Duration) -> String {
+    format!("last read {} s ago", age.as_secs())
+}
+
 /// A label of the server. Empty if the server has no label of that name.
 pub(super) fn label(snapshot: &Snapshot, name: &str) -> String {
     snapshot.subject.label(name).unwrap_or_default().to_owned()
