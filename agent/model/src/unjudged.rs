@@ -29,14 +29,14 @@ pub struct Unjudged {
     pub relation: Option<String>,
     /// Index; `None` for a table, or for everything.
     pub index: Option<String>,
-    /// No missing row has a greater value; `None` if unknown.
+    /// Upper bound of the values of the missing rows; `None` if unknown.
     pub greatest: Option<f64>,
     /// Why the rows are missing, for people.
     pub why: String,
 }
 
 impl Unjudged {
-    /// Statement about rows for which a table had no room.
+    /// States that rows were not judged, because a table had no room for them.
     pub fn left_out(list: &'static str, left: &LeftOut<'_>) -> Self {
         Self {
             list,
@@ -48,7 +48,7 @@ impl Unjudged {
         }
     }
 
-    /// Statement about everything in this datname.
+    /// States that nothing in this datname was judged.
     pub fn of_datname(list: &'static str, respect: &'static str, datname: &str, greatest: Option<f64>, why: String) -> Self {
         Self { list, respect, datname: Some(datname.to_owned()), greatest, why, ..Self::default() }
     }

@@ -47,7 +47,7 @@ fn default_timeout() -> Duration {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encryption {
-    /// Begins in clear text with a greeting only, and continues encrypted or not at all.
+    /// The session begins in clear text with the greeting. It ends there unless the relay starts TLS.
     #[default]
     StartTls,
     /// Encrypted from the first byte.

@@ -105,7 +105,7 @@ impl Slot {
         }
     }
 
-    /// Puts a generation to work; the one before it stays at hand.
+    /// Makes a generation the active one. The one before it is stored, so that it can serve again.
     pub(super) fn publish(&mut self, world: &'static dyn World, generation: Arc<Generation>, origin: Origin, proven_at: Duration) -> u64 {
         self.loads += 1;
         let next = Loaded { world, generation, number: self.loads, origin, proven_at };

@@ -30,8 +30,8 @@ pub struct CollectorCosts {
     pub slowed: bool,
     /// Execution time from `pg_stat_statements`; `None` if it is not installed, or was not read yet.
     pub execution_seconds: Option<f64>,
-    /// Blocks found in the cache or read, from `pg_stat_statements`; `None` as above.
+    /// Blocks found in the cache or read, from `pg_stat_statements`; `None` if it is not installed, or was not read yet.
     pub blocks: Option<f64>,
-    /// Bytes of temporary blocks written, from `pg_stat_statements`; `None` as above.
+    /// Bytes of temporary blocks written, from `pg_stat_statements`; `None` if it is not installed, or was not read yet.
     pub temp_bytes: Option<f64>,
 }

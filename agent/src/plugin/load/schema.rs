@@ -10,13 +10,13 @@ use std::collections::BTreeSet;
 use pharos_model::text;
 use serde_json::{Map, Value};
 
-/// Bytes of a schema. The largest shipped schema has 8 KiB.
+/// Most bytes of a schema: its text is parsed before anything else bounds it. The largest shipped schema has 8 KiB.
 const BYTES_MAX: usize = 256 << 10;
-/// Schemas inside each other, references followed. Each level takes stack.
+/// Most levels of schemas inside each other, after references are followed. Each level takes stack.
 const DEPTH_MAX: usize = 64;
-/// Schemas of the whole, as if each reference were replaced by what it names.
+/// Most schemas after each reference is replaced by the schema that it names. Compilation visits each of them.
 const UNFOLDED_MAX: usize = 100_000;
-/// Steps that checking one set of settings may take.
+/// Most steps of the validation of one set of settings. Nothing can interrupt it.
 const STEPS_MAX: usize = 1_000_000;
 /// Regular expressions, each with an automaton of up to [`super::settings::PATTERN_BYTES_MAX`].
 const PATTERNS_MAX: usize = 64;
@@ -281,7 +281,7 @@ impl<'a> Measure<'a> {
         Ok(())
     }
 
-    /// Another schema for the same value.
+    /// Follows another schema for the same value. A schema that leads back to itself is refused.
     fn aside(&mut self, schema: &'a Value, settings: &Value, times: usize, through: &str) -> Result<(), SchemaError> {
         if self.under_way.contains(&std::ptr::from_ref(schema)) {
             return Err(SchemaError::Circular(shown(through)));

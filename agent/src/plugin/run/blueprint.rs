@@ -34,7 +34,7 @@ pub struct Description {
 impl Description {
     /// Makes safe to show what is only shown. Id, version and schema are checked where they are used.
     fn checked(mut self) -> Self {
-        /// There are three kinds of grants.
+        /// Most wishes that are shown. There are three kinds of grants, so more would be noise.
         const WANTS_MAX: usize = 20;
         let line = |text: &str| text::line(text, text::LINE_BYTES_MAX).into_owned();
         self.summary = line(&self.summary);

@@ -111,7 +111,7 @@ fn pool() -> PoolingAllocationConfig {
 #[derive(Debug, Clone)]
 pub struct Ticker {
     beat_ms: Arc<AtomicU64>,
-    /// Whether the log has that the clock stands still.
+    /// Whether it was logged that the clock stands still.
     stands_still: Arc<AtomicBool>,
     clock: Clock,
 }

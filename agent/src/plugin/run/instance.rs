@@ -20,7 +20,7 @@ use crate::plugin::contract::convert;
 
 /// Calls after which an instance is replaced, so that a leak inside it stays small.
 const CALLS_MAX: u32 = 256;
-/// Age at which an instance is replaced, for the same reason.
+/// Age at which an instance is replaced, so that a leak inside it stays small.
 const AGE_MAX: Duration = Duration::from_secs(600);
 /// Bytes that a plugin may hand to the host in one call. The host copies them before anything can interrupt it.
 const HOSTCALL_BYTES_MAX: usize = 4 << 20;
@@ -100,7 +100,7 @@ impl Instance {
         self
     }
 
-    /// Whether it has done its share and should be replaced.
+    /// Whether the instance has reached its number of calls or its age, and should be replaced.
     pub fn is_worn(&self) -> bool {
         self.calls >= CALLS_MAX || self.born.elapsed() >= AGE_MAX
     }

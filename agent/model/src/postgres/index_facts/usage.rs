@@ -96,7 +96,7 @@ pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
     candidates.into_iter().map(&mut judge).collect()
 }
 
-/// Guard of an index that does a superfluous index's work: its scans begin when that one is dropped.
+/// Why an index must stay although it has no scans: it replaces a superfluous index, whose scans it gets once that one is dropped.
 fn stands_in_for(index: &IndexShape, superfluous: &[(&IndexShape, &IndexShape, Kinship)]) -> Option<String> {
     let (gone, ..) = superfluous.iter().find(|(gone, stays, _)| stays.oid == index.oid && gone.guard().is_none())?;
     Some(format!(

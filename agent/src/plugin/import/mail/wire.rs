@@ -22,7 +22,7 @@ use crate::plugin::import::tls;
 
 /// Most bytes of one reply. The library parses the whole reply again after each line, and nothing can interrupt that.
 const REPLY_BYTES_MAX: usize = 16 << 10;
-/// Most lines of one reply, for the same reason.
+/// Most lines of one reply. The library parses the whole reply again after each line.
 const REPLY_LINES_MAX: usize = 100;
 /// Most bytes that a relay may send in one connection. More would fill the memory.
 const RECEIVED_BYTES_MAX: usize = 256 << 10;
