@@ -178,10 +178,11 @@ impl SubjectKind {
 
     /// An example of such a subject, for a rule case that names none. A kind that is not observed has its own name as id and label.
     pub fn example(&self) -> Subject {
-        let (names, values) = self.row().map_or((&[][..], &[][..]), |row| (row.labels, row.example));
-        let labels: Vec<Label> = names.iter().zip(values).map(|(name, value)| Label::new(*name, *value)).collect();
-        let id = labels.last().map_or_else(|| self.as_str().to_owned(), |label| label.value.clone());
-        let labels = if labels.is_empty() { vec![Label::new(self.as_str(), self.as_str())] } else { labels };
+        let labels: Vec<Label> = match self.row() {
+            Some(row) => row.labels.iter().zip(row.example).map(|(name, value)| Label::new(*name, *value)).collect(),
+            None => vec![Label::new(self.as_str(), self.as_str())],
+        };
+        let id = labels.last().map(|label| label.value.clone()).unwrap_or_default();
         Subject { kind: self.clone(), id, version: String::new(), labels }
     }
 

@@ -279,9 +279,8 @@ pub(super) const BEHIND_PAUSE: Duration = Duration::from_secs(5);
 
 /// Highest severity among the alerts that these rows report as firing; `None` if they report only ends.
 fn gravest(rows: &[NewRow]) -> Option<Severity> {
-    let key = |row: &NewRow| IncidentKey::from(row);
-    let over: BTreeSet<IncidentKey> = rows.iter().filter(|row| row.part == IncidentPart::End).map(key).collect();
-    rows.iter().filter(|row| !over.contains(&key(row))).map(|row| row.alert.severity).max()
+    let over: BTreeSet<IncidentKey> = rows.iter().filter(|row| row.part == IncidentPart::End).map(IncidentKey::from).collect();
+    rows.iter().filter(|row| !over.contains(&IncidentKey::from(*row))).map(|row| row.alert.severity).max()
 }
 
 fn state_sent_now(alert: &Alert, repeat: Duration, now: Now) -> SentState {

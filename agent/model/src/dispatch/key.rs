@@ -31,9 +31,3 @@ pub(super) struct GroupId {
     pub receiver: String,
     pub group_key: String,
 }
-
-impl From<&NewRow> for GroupId {
-    fn from(row: &NewRow) -> Self {
-        Self { receiver: row.receiver.clone(), group_key: row.group_key.clone() }
-    }
-}

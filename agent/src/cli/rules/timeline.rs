@@ -67,10 +67,12 @@ fn server(check: &mut Check<'_>, path: &str, text: Option<&str>) -> Option<Steps
 
 /// Members of a database: servers, each with its own facts at the ticks of the case.
 fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], database: &Subject, interval: Duration) -> Vec<Timeline> {
-    let kind = database.kind.members();
-    if !tables_of.is_empty() && kind.is_none() {
-        check.report(&format!("{path}.member"), format_args!("{} has no members; a database does", database.kind.described()));
-    }
+    let Some(kind) = database.kind.members() else {
+        if !tables_of.is_empty() {
+            check.report(&format!("{path}.member"), format_args!("{} has no members; a database does", database.kind.described()));
+        }
+        return Vec::new();
+    };
     let mut members: Vec<Timeline> = Vec::new();
     for (index, member) in tables_of.iter().enumerate() {
         let path = format!("{path}.member[{index}]");
@@ -79,8 +81,7 @@ fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], databas
         }
         let labels = [&database.labels[..], &[Label::new("server", &member.id)]].concat();
         let version = member.version.clone().unwrap_or_default();
-        let kind = kind.clone().unwrap_or(SubjectKind::Postgres);
-        let subject = Subject { kind, id: member.id.clone(), version, labels };
+        let subject = Subject { kind: kind.clone(), id: member.id.clone(), version, labels };
         let Some(server) = server(check, &path, member.server.as_deref()) else { continue };
         members.push(Timeline {
             interval,
@@ -120,7 +121,9 @@ fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -
         None => {
             let mut labels = example.labels;
             // The last label of each kind has the id.
-            labels.iter_mut().next_back().into_iter().for_each(|label| label.value.clone_from(&id));
+            if let Some(label) = labels.last_mut() {
+                label.value.clone_from(&id);
+            }
             labels
         }
     };

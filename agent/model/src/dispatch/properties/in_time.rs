@@ -139,7 +139,7 @@ impl Watch {
         let dispatcher = &mut self.story.dispatcher;
         match self.wrong {
             Wrong::AllAlike => {
-                let is_sent = |id: &GroupId| release.rows.iter().any(|row| GroupId::from(row) == *id);
+                let is_sent = |id: &GroupId| release.rows.iter().any(|row| group_id(row) == *id);
                 count_as_grave(dispatcher, |id, _| is_sent(id), now);
             }
             Wrong::HeldCountsAsSent => {
@@ -157,7 +157,7 @@ impl Watch {
         let over: BTreeSet<_> = rows.iter().filter(|row| row.part == IncidentPart::End).map(key).collect();
         let mut gravest: BTreeMap<GroupId, Option<Severity>> = BTreeMap::new();
         for row in rows {
-            let of_group = gravest.entry(GroupId::from(row)).or_default();
+            let of_group = gravest.entry(group_id(row)).or_default();
             if !over.contains(&key(row)) {
                 *of_group = (*of_group).max(Some(row.alert.severity));
                 self.known.insert(key(row), row.alert.severity);
@@ -200,6 +200,10 @@ impl Watch {
         let is_graver = alert.severity == Severity::Critical || Some(alert.severity) > lately.filter_map(|message| message.gravest).max();
         self.story.has_room && !is_held && is_graver
     }
+}
+
+fn group_id(row: &NewRow) -> GroupId {
+    GroupId { receiver: row.receiver.clone(), group_key: row.group_key.clone() }
 }
 
 fn count_as_grave(dispatcher: &mut Dispatcher, concerned: impl Fn(&GroupId, &BTreeSet<IncidentKey>) -> bool, now: Duration) {

@@ -32,6 +32,14 @@ struct Primary {
     epoch: u64,
 }
 
+/// A member that writes.
+struct Writer<'a> {
+    member: &'a str,
+    identity: &'a Identity,
+    /// Time of the first report of this role, without a break since.
+    since: Duration,
+}
+
 /// Topology of one database over time.
 #[derive(Debug, Clone, Default)]
 pub struct Topology {
@@ -60,7 +68,7 @@ impl Topology {
         TopologyState {
             is_split_known: !split_brain.is_empty() || !self.may_write_at_once(),
             members: reports.iter().map(|report| self.member(&report.member)).collect(),
-            primary: self.writer().map(|(member, _)| member.to_owned()),
+            primary: self.writer().map(|writer| writer.member.to_owned()),
             split_brain,
             clusters: self.clusters(),
             primary_changes: self.primary_changes,
@@ -91,9 +99,12 @@ impl Topology {
     }
 
     /// Members that write now, as far as known.
-    fn writers(&self) -> impl Iterator<Item = (&str, &Known, &Identity)> {
+    fn writers(&self) -> impl Iterator<Item = Writer<'_>> {
         let current = self.known.iter().filter(|(_, known)| known.is_current);
-        current.filter_map(|(member, known)| Some((member.as_str(), known, known.identity.as_ref()?))).filter(|(.., id)| !id.in_recovery)
+        current.filter_map(|(member, known)| {
+            let identity = known.identity.as_ref().filter(|identity| !identity.in_recovery)?;
+            Some(Writer { member, identity, since: known.role_from })
+        })
     }
 
     /// Follows the present primary, and records its position.
@@ -103,8 +114,8 @@ impl Topology {
             let is_the_same = self.primary.as_ref().is_some_and(|primary| primary.member == member);
             (identity.system_identifier == cluster, identity.course.timeline, is_the_same)
         };
-        let best = self.writers().max_by_key(|(member, _, identity)| rank(member, identity));
-        let (member, identity) = best.map(|(member, _, identity)| (member.to_owned(), identity.clone()))?;
+        let best = self.writers().max_by_key(|writer| rank(writer.member, writer.identity))?;
+        let (member, identity) = (best.member.to_owned(), best.identity.clone());
         let next = Primary { member, system_identifier: identity.system_identifier.clone(), epoch: identity.course.epoch };
         let before = self.primary.replace(next.clone());
         let is_another = before.as_ref().is_some_and(|before| is_another(before, &next));
@@ -135,25 +146,23 @@ impl Topology {
     /// Returns true if two members write to one cluster, and it is not known whether at the same time: one may have followed the other.
     /// After a start of the agent, the second reading of one of them decides.
     fn may_write_at_once(&self) -> bool {
-        let writers: Vec<&Identity> = self.writers().map(|(.., identity)| identity).collect();
+        let writers: Vec<&Identity> = self.writers().map(|writer| writer.identity).collect();
         writers.iter().enumerate().any(|(place, one)| writers[place + 1..].iter().any(|other| are_two_of_one_cluster(one, other)))
     }
 
     /// Members whose times of writing to one cluster overlap.
     fn writing_at_once(&self) -> Vec<String> {
-        let overlap = |one: (&Known, &Identity), other: (&Known, &Identity)| {
-            are_two_of_one_cluster(one.1, other.1) && one.1.at >= other.0.role_from && other.1.at >= one.0.role_from
+        let overlap = |one: &Writer<'_>, other: &Writer<'_>| {
+            are_two_of_one_cluster(one.identity, other.identity) && one.identity.at >= other.since && other.identity.at >= one.since
         };
-        let others =
-            |member: &str| self.writers().filter(|(other, ..)| *other != member).map(|(_, known, id)| (known, id)).collect::<Vec<_>>();
-        let split = self.writers().filter(|(member, known, id)| others(member).into_iter().any(|other| overlap((known, id), other)));
-        split.map(|(member, ..)| member.to_owned()).collect()
+        let split = self.writers().filter(|one| self.writers().any(|other| other.member != one.member && overlap(one, &other)));
+        split.map(|writer| writer.member.to_owned()).collect()
     }
 
     /// The primary, while it is known to write.
-    fn writer(&self) -> Option<(&str, &Identity)> {
+    fn writer(&self) -> Option<Writer<'_>> {
         let primary = self.primary.as_ref()?;
-        self.writers().find(|(member, ..)| *member == primary.member).map(|(member, _, identity)| (member, identity))
+        self.writers().find(|writer| writer.member == primary.member)
     }
 
     /// Identities that are still valid.
